@@ -1,0 +1,27 @@
+"""Caffe's file formats: schema, prototxt text, binary models, blobs as numpy arrays."""
+
+from scratchdet_caffe.caffeproto import caffe_pb2
+from scratchdet_caffe.caffeproto.binary import parse_binary, read_binary, write_binary
+from scratchdet_caffe.caffeproto.blobs import array_of, blob_of, blob_shape
+from scratchdet_caffe.caffeproto.text import (
+    PrototxtError,
+    format_text,
+    parse_text,
+    read_prototxt,
+    write_prototxt,
+)
+
+__all__ = [
+    "PrototxtError",
+    "array_of",
+    "blob_of",
+    "blob_shape",
+    "caffe_pb2",
+    "format_text",
+    "parse_binary",
+    "parse_text",
+    "read_binary",
+    "read_prototxt",
+    "write_binary",
+    "write_prototxt",
+]

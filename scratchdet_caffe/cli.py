@@ -1,0 +1,55 @@
+"""What all commands share: how they end, and the table they print."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
+
+from scratchdet_caffe.errors import UserError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose help keeps its examples as written and shows defaults."""
+
+    def __init__(self, name: str, about: str, example: str) -> None:
+        super().__init__(
+            prog=f"python -m scratchdet_caffe.{name}",
+            description=about,
+            epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+
+def run(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
+    """Call ``main(argv)`` and exit: 0 or its status, 2 after a user's mistake, 130 after ^C."""
+    try:
+        status = main(sys.argv[1:]) or 0
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        status = EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        status = EXIT_INTERRUPTED
+    except BrokenPipeError:  # e.g. `... | head`: the reader has seen enough
+        sys.stderr.close()
+        status = 0
+    raise SystemExit(status)
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a plain-text table: first column left, the others right-aligned."""
+    cells = [list(map(str, head)), *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        first, *rest = row
+        aligned = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:]))]
+        return "  ".join(aligned).rstrip()
+
+    return "\n".join([line(cells[0]), "  ".join("-" * w for w in widths), *map(line, cells[1:])])

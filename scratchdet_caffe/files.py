@@ -1,0 +1,62 @@
+"""Files under their final name are complete: written aside, synced, then moved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from scratchdet_caffe.errors import UserError
+
+
+@contextmanager
+def written_aside(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary neighbour of ``path`` for writing and move it there on success.
+
+    Args:
+        path: The final name; missing parent folders are made.
+        mode: ``"wb"`` for bytes, ``"w"`` for UTF-8 text with ``\\n`` line ends.
+
+    Raises:
+        UserError: The folder or the file cannot be written (read-only, disk full, ...).
+    """
+    final = Path(path)
+    aside = final.with_name(f".{final.name}.{os.getpid()}.part")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with open(aside, mode, **text) as stream:  # type: ignore[call-overload]
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(aside, final)
+    except OSError as error:
+        raise UserError(f"{final}: cannot write it: {error.strerror or error}") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write ``text`` as UTF-8 to ``path``, aside first."""
+    with written_aside(path, "w") as stream:
+        stream.write(text)
+
+
+def read_bytes(path: str | os.PathLike[str], what: str = "file") -> bytes:
+    """Return the bytes of ``path``; ``what`` names its role in the error sentence."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot read this {what}: {error.strerror or error}") from error
+
+
+def read_text(path: str | os.PathLike[str], what: str = "file") -> str:
+    """Return the UTF-8 text of ``path``; ``what`` names its role in the error sentence."""
+    try:
+        return read_bytes(path, what).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{path}: not UTF-8 text (byte {error.start}), so this is no {what}"
+        ) from error
