@@ -40,9 +40,7 @@ def array_of(blob: pb.BlobProto, diff: bool = False) -> npt.NDArray[np.float32]:
     return values.reshape(shape)
 
 
-def blob_of(
-    data: npt.NDArray[Any], diff: npt.NDArray[Any] | None = None
-) -> pb.BlobProto:
+def blob_of(data: npt.NDArray[Any], diff: npt.NDArray[Any] | None = None) -> pb.BlobProto:
     """Return a BlobProto with the shape and the float32 values of ``data`` (and ``diff``)."""
     blob = _MESSAGE()
     blob.shape.dim.extend(data.shape)

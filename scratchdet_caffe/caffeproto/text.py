@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from google.protobuf import text_format
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
 from scratchdet_caffe.errors import UserError, nearest
@@ -38,7 +37,7 @@ def parse_text(text: str, kind: type[M], source: str = "<text>") -> M:
         raise PrototxtError(_sentence(error, text, kind.DESCRIPTOR, source)) from error
     except RecursionError as error:
         raise PrototxtError(f"{source}: messages are nested too deeply") from error
-    missing = message.FindInitializationErrors()
+    missing = message.FindInitializationErrors()  # type: ignore[attr-defined]
     if missing:
         raise PrototxtError(f"{source}: required field '{missing[0]}' is missing")
     return message
@@ -59,9 +58,7 @@ def write_prototxt(path: str | os.PathLike[str], message: Message) -> None:
     write_text(path, format_text(message))
 
 
-def _sentence(
-    error: text_format.ParseError, text: str, root: Descriptor, source: str
-) -> str:
+def _sentence(error: text_format.ParseError, text: str, root: Any, source: str) -> str:
     line, column = error.GetLine() or 1, error.GetColumn() or 1
     where = f"{source}:{line}:{column}"
     # The parser repeats position and source line in front of its reason; we have said both.
@@ -71,11 +68,12 @@ def _sentence(
     reason = reason.removeprefix(f"'{shown}': ").removesuffix(".")
     if found := re.match(r'Message type "([\w.]+)" has no field named "([^"]*)"', reason):
         type_name, word = found.groups()
-        known = [field.name for field in _message(root, type_name).fields]
+        message = root.file.pool.FindMessageTypeByName(type_name)
+        known = [field.name for field in message.fields]
         return f"{where}: {_short(type_name)} has no field '{word}'{nearest(word, known)}"
     if found := re.match(r'Enum type "([\w.]+)" has no value named (\w+)', reason):
         type_name, word = found.groups()
-        known = list(_enum(root, type_name).values_by_name)
+        known = list(root.file.pool.FindEnumTypeByName(type_name).values_by_name)
         hint = nearest(word, known) or f" (known: {', '.join(known)})"
         return f"{where}: {_short(type_name)} has no value '{word}'{hint}"
     if found := re.match(r'Message type "([\w.]+)" should not have multiple "(\w+)"', reason):
@@ -85,11 +83,3 @@ def _sentence(
 
 def _short(type_name: str) -> str:
     return type_name.removeprefix("caffe.")
-
-
-def _message(root: Descriptor, type_name: str) -> Descriptor:
-    return root.file.pool.FindMessageTypeByName(type_name)
-
-
-def _enum(root: Descriptor, type_name: str):  # type: ignore[no-untyped-def]
-    return root.file.pool.FindEnumTypeByName(type_name)
