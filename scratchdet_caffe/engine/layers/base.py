@@ -1,0 +1,98 @@
+"""The contract of a layer at run time, and the registry of layer classes.
+
+A layer is built once from its prototxt message and its `Spec` (see ``engine.shapes``), and then
+maps bottom tensors to top tensors. It must not rely on the bottom shapes it was built with
+beyond those that fix its parameters: nets are reshaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.shapes.registry import LayerError, Spec
+
+Tops = tuple[Tensor, ...]
+
+
+@dataclass
+class Context:
+    """What a layer needs to know of the net it stands in.
+
+    Attributes:
+        phase: ``pb.TRAIN`` or ``pb.TEST``.
+        seed: The run's seed; a layer derives its own generators from it.
+        propagate_down: Per bottom, whether a gradient has to go there.
+    """
+
+    phase: int
+    seed: int = 0
+    propagate_down: list[bool] = field(default_factory=list)
+
+
+class Layer(nn.Module):
+    """A Caffe layer: parameters named "0", "1", ... and ``forward(*bottoms) -> tops``.
+
+    Subclasses override `forward`. Learnable blobs are parameters; blobs that only carry
+    statistics are buffers (`learnable` says which is which, before they are made).
+    """
+
+    #: Whether the parameter blobs take part in learning (BatchNorm's do not).
+    learnable = True
+    #: Losses have weight 1 on their first top unless the prototxt says otherwise.
+    is_loss = False
+
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__()
+        self.param = param
+        self.context = context
+        for i, shape in enumerate(spec.params):
+            blob = torch.zeros(shape)
+            if self.learnable:
+                self.register_parameter(str(i), nn.Parameter(blob))
+            else:
+                self.register_buffer(str(i), blob)
+        self.num_blobs = len(spec.params)
+
+    @property
+    def blobs(self) -> list[Tensor]:
+        """The parameter blobs in the order of the ``.caffemodel``."""
+        return [getattr(self, str(i)) for i in range(self.num_blobs)]
+
+    def error(self, message: str) -> LayerError:
+        """Return the error to raise for ``message``, naming this layer."""
+        return LayerError(self.param, message)
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        """Return one tensor per top (more than the prototxt names are dropped)."""
+        raise self.error("has no forward pass")
+
+
+_LAYERS: dict[str, type[Layer]] = {}
+
+
+def layer(*types: str) -> Callable[[type[Layer]], type[Layer]]:
+    """Register the decorated class for the Caffe layer ``types``."""
+
+    def register(cls: type[Layer]) -> type[Layer]:
+        for name in types:
+            _LAYERS[name] = cls
+        return cls
+
+    return register
+
+
+def layer_class(param: pb.LayerParameter) -> type[Layer]:
+    """Return the class registered for the type of ``param``."""
+    if param.type not in _LAYERS:
+        raise LayerError(param, "this layer type cannot be run by the embedded engine")
+    return _LAYERS[param.type]
+
+
+def layer_types() -> list[str]:
+    """Return the registered layer types, sorted."""
+    return sorted(_LAYERS)
