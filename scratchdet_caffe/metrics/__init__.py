@@ -5,5 +5,36 @@ from scratchdet_caffe.metrics.detection_evaluate import (
     DetectionAccumulator,
     DetectionEvaluation,
 )
+from scratchdet_caffe.metrics.detection_files import read_detection_file, write_detection_files
+from scratchdet_caffe.metrics.voc import (
+    SSD,
+    VOC_PIXEL,
+    Curve,
+    Detections,
+    Rule,
+    Truth,
+    ap_11point,
+    ap_area,
+    match,
+    mean_ap,
+    overlap,
+)
 
-__all__ = ["AP_VERSIONS", "DetectionAccumulator", "DetectionEvaluation"]
+__all__ = [
+    "AP_VERSIONS",
+    "SSD",
+    "VOC_PIXEL",
+    "Curve",
+    "DetectionAccumulator",
+    "DetectionEvaluation",
+    "Detections",
+    "Rule",
+    "Truth",
+    "ap_11point",
+    "ap_area",
+    "match",
+    "mean_ap",
+    "overlap",
+    "read_detection_file",
+    "write_detection_files",
+]

@@ -91,8 +91,8 @@ class DetectionAccumulator:
             ap[label] = _average_precision(
                 mine[:, 2], mine[:, 3], self._positives[label], ap_version
             )
-        mean = _sum(np.array(list(ap.values()), np.float32)) / np.float32(max(len(ap), 1))
-        return DetectionEvaluation(ap, tuple(missing), float(mean))
+        mean = _sum(np.array(list(ap.values()), np.float32)) / max(len(ap), 1)
+        return DetectionEvaluation(ap, tuple(missing), mean)
 
 
 def _average_precision(score: Floats, hit: Floats, positives: int, version: str) -> float:
@@ -106,16 +106,16 @@ def _average_precision(score: Floats, hit: Floats, positives: int, version: str)
         # The recall is a float32, the eleven points are doubles: 0.7f lies below 0.7.
         reached = [precision[recall.astype(np.float64) >= j / 10.0] for j in range(10, -1, -1)]
         best = np.array([p.max(initial=0) for p in reached], np.float32)
-        return float(_sum(best / np.float32(11)))
+        return _sum(best / np.float32(11))
     step = np.diff(recall, prepend=np.float32(0))
     step[step <= _RECALL_EPSILON] = 0
     if version == "MaxIntegral":
         # Best precision at this recall or a higher one, added up from the far end.
-        return float(_sum(np.maximum.accumulate(precision[::-1]) * step[::-1]))
-    return float(_sum(precision * step))
+        return _sum(np.maximum.accumulate(precision[::-1]) * step[::-1])
+    return _sum(precision * step)
 
 
-def _sum(values: Floats) -> np.float32:
+def _sum(values: Floats) -> float:
     """Sum in float32 from left to right, as a loop does (numpy's own sum goes pairwise)."""
     running: Floats = np.cumsum(values, dtype=np.float32)
-    return np.float32(running[-1]) if len(running) else np.float32(0)
+    return float(running[-1]) if len(running) else 0.0
