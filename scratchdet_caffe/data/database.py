@@ -1,0 +1,171 @@
+"""LMDB of AnnotatedDatum, laid out as SSD-Caffe's convert_annoset writes it.
+
+``Database(path)`` reads: ``len(db)``, ``db.key(i)``, ``db.record(i)``. ``write_database(path,
+records)`` writes. Real Caffe reads what this writes, and the other way round.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+
+import lmdb
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.caffeproto import parse_binary
+from scratchdet_caffe.errors import UserError
+
+MAP_SIZE = 1 << 40  # address space, not disk: what Caffe itself reserves
+RECORDS_PER_COMMIT = 1000
+
+
+class _Environment:
+    """An LMDB opened read-only. LMDB forbids opening one file twice in a process, so the
+    databases of a process share theirs."""
+
+    _lock = threading.Lock()
+    _open: weakref.WeakValueDictionary[tuple[int, int, int], _Environment] = (
+        weakref.WeakValueDictionary()
+    )
+
+    def __init__(self, folder: Path) -> None:
+        self.lmdb = lmdb.open(
+            str(folder), readonly=True, lock=False, create=False, max_readers=1, readahead=True
+        )
+        with self.lmdb.begin() as transaction:
+            self.keys = [bytes(key) for key in transaction.cursor().iternext(values=False)]
+        weakref.finalize(self, self.lmdb.close)
+
+    @classmethod
+    def shared(cls, folder: Path) -> _Environment:
+        status = (folder / "data.mdb").stat()
+        # A child must not use the environment of its parent: it opens its own.
+        key = (os.getpid(), status.st_dev, status.st_ino)
+        with cls._lock:
+            environment = cls._open.get(key)
+            if environment is None:
+                environment = cls._open[key] = cls(folder)
+            return environment
+
+
+class Database:
+    """A read-only LMDB of AnnotatedDatum, in the order of its keys.
+
+    Threads may share one; after a fork the child opens the file anew.
+
+    Args:
+        path: The folder that holds ``data.mdb``.
+
+    Raises:
+        UserError: The folder is missing, is no LMDB, or holds no record.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self._environment, self._pid = self._opened(), os.getpid()
+        if not self._environment.keys:
+            raise UserError(f"{self.path}: this LMDB holds no record")
+
+    def _opened(self) -> _Environment:
+        if not (self.path / "data.mdb").is_file():
+            raise UserError(
+                f"{self.path}: no LMDB here: there is no data.mdb in it "
+                "(`python -m scratchdet_caffe.prepare` makes one)"
+            )
+        try:
+            return _Environment.shared(self.path)
+        except (lmdb.Error, OSError) as error:
+            raise UserError(f"{self.path}: not a readable LMDB: {error}") from error
+
+    def _current(self) -> _Environment:
+        if self._pid != os.getpid():
+            self._environment, self._pid = self._opened(), os.getpid()
+        return self._environment
+
+    def __len__(self) -> int:
+        return len(self._environment.keys)
+
+    def key(self, index: int) -> str:
+        """Return the key of record ``index``, e.g. ``00000000_JPEGImages/000005.jpg``."""
+        return self._current().keys[index].decode("utf-8", "replace")
+
+    def record(self, index: int) -> pb.AnnotatedDatum:
+        """Return record ``index``.
+
+        Raises:
+            UserError: The stored bytes are no AnnotatedDatum, naming the key.
+        """
+        environment = self._current()
+        where = f"{self.path}: record '{self.key(index)}'"
+        try:
+            with environment.lmdb.begin() as transaction:
+                value = transaction.get(environment.keys[index])
+        except lmdb.Error as error:
+            raise UserError(f"{where} cannot be read: {error}") from error
+        record = parse_binary(value or b"", pb.AnnotatedDatum, where)
+        if not record.HasField("datum"):
+            raise UserError(f"{where} holds no picture: it is no AnnotatedDatum")
+        return record
+
+
+def record_key(number: int, path: str) -> str:
+    """Return the key convert_annoset gives the picture on line ``number`` (from 0)."""
+    return f"{number:08d}_{path}"
+
+
+def write_database(
+    path: str | os.PathLike[str], records: Iterable[tuple[str, pb.AnnotatedDatum]]
+) -> None:
+    """Write ``records`` to a new LMDB folder ``path``, aside first; an older one is replaced.
+
+    The same records give the same bytes.
+
+    Args:
+        path: Final folder.
+        records: Keys, ascending, and records.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    final = Path(path)
+    aside = final.with_name(f".{final.name}.{os.getpid()}.part")
+    try:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        _fill(aside, records)
+        _replace(aside, final)
+    except (lmdb.Error, OSError) as error:
+        raise UserError(f"{final}: cannot write this LMDB: {error}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _fill(folder: Path, records: Iterable[tuple[str, pb.AnnotatedDatum]]) -> None:
+    # Nobody else opens the folder yet: no lock file, and one sync at the end.
+    environment = lmdb.open(str(folder), map_size=MAP_SIZE, lock=False, sync=False)
+    try:
+        transaction = environment.begin(write=True)
+        for count, (key, record) in enumerate(records, 1):
+            value = record.SerializeToString(deterministic=True)
+            transaction.put(key.encode("utf-8"), value, append=True)
+            if count % RECORDS_PER_COMMIT == 0:
+                transaction.commit()
+                transaction = environment.begin(write=True)
+        transaction.commit()
+        environment.sync(True)
+    finally:
+        environment.close()
+
+
+def _replace(aside: Path, final: Path) -> None:
+    # A folder cannot be moved onto a full one: the old steps aside first.
+    old = final.with_name(f".{final.name}.{os.getpid()}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        os.replace(final, old)
+    os.replace(aside, final)
+    shutil.rmtree(old, ignore_errors=True)
