@@ -4,10 +4,10 @@
     ap_11point(curve), ap_area(curve)
 
 Detections are taken by falling score (equal scores keep their order). Each is compared only
-with the object of its image that it overlaps most: a hit if the overlap passes the threshold
-and the object is still free, a false alarm if the object is taken. A difficult object counts
-neither when found nor when missed (M. Everingham et al., "The PASCAL Visual Object Classes
-(VOC) Challenge", IJCV 2010, section 4.2).
+with the object of its image that it overlaps most: true if the overlap passes the threshold
+and the object is still free, false if not. A difficult object counts neither when found nor
+when missed (M. Everingham et al., "The PASCAL Visual Object Classes (VOC) Challenge",
+IJCV 2010, section 4.2).
 """
 
 from __future__ import annotations
@@ -82,17 +82,17 @@ class Curve:
     Attributes:
         order: Index of each row into the detections that were given.
         score: Score.
-        hit: Found a free, counting object.
-        miss: False alarm. A row that is neither hit nor miss found a difficult object.
+        tp: True positive: found a free, counting object.
+        fp: False positive. A row that is neither found a difficult object.
         recall: Share of counting objects found up to here; NaN if there are none.
-        precision: Share of hits among hits and misses up to here.
+        precision: Share of true among true and false positives up to here.
         positives: Number of counting (not difficult) objects.
     """
 
     order: Ints
     score: Floats
-    hit: Bools
-    miss: Bools
+    tp: Bools
+    fp: Bools
     recall: Floats
     precision: Floats
     positives: int
@@ -135,13 +135,13 @@ def match(
     first[near.nonzero()[0][np.unique(best[near], return_index=True)[1]]] = True
     ignored = near.copy()
     ignored[near] = ~counting[best[near]]
-    hit, miss = first & ~ignored, ~first & ~ignored
+    tp, fp = first & ~ignored, ~first & ~ignored
 
     positives = int(counting.sum())
-    hits, misses = hit.cumsum(), miss.cumsum()
-    precision = hits / np.maximum(hits + misses, 1)
-    recall = hits / positives if positives else np.full(len(order), np.nan)
-    return Curve(order, detections.score[order], hit, miss, recall, precision, positives)
+    found, false = tp.cumsum(), fp.cumsum()
+    precision = found / np.maximum(found + false, 1)
+    recall = found / positives if positives else np.full(len(order), np.nan)
+    return Curve(order, detections.score[order], tp, fp, recall, precision, positives)
 
 
 def _best_object(image: Ints, box: Floats, truth: Truth, rule: Rule) -> tuple[Ints, Floats]:

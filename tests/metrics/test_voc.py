@@ -106,6 +106,10 @@ def test_an_inclusive_rule_gives_the_other_peers_answer(shared: Path) -> None:
     assert ap_area(match(*of_class(case, "a"), inclusive, 0.5)) == pytest.approx(answer, abs=1e-9)
 
 
+def image_and_score(row: tuple[int, float, int, int]) -> tuple[int, float]:
+    return row[0], -row[1]
+
+
 @pytest.mark.parametrize("name", SSD_CASES)
 def test_equal_to_the_layer_of_ssd_caffe(shared: Path, name: str) -> None:
     """Rule `SSD` decides true, false and ignored as the DetectionEvaluate layer does."""
@@ -127,15 +131,14 @@ def test_equal_to_the_layer_of_ssd_caffe(shared: Path, name: str) -> None:
             )
             mine = [
                 (int(d[i, 0]), float(np.float32(s)), int(h), int(m))
-                for i, s, h, m in zip(curve.order, curve.score, curve.hit, curve.miss)
+                for i, s, h, m in zip(curve.order, curve.score, curve.tp, curve.fp)
             ]
             theirs = [
                 (int(r[0]), float(np.float32(r[2])), int(r[3]), int(r[4]))
                 for r in table[(table[:, 0] >= 0) & (table[:, 1] == label)]
             ]
             # The layer goes image by image and leaves images without objects unsorted.
-            by_image = lambda row: (row[0], -row[1])  # noqa: E731
-            assert sorted(mine, key=by_image) == sorted(theirs, key=by_image)
+            assert sorted(mine, key=image_and_score) == sorted(theirs, key=image_and_score)
 
 
 def test_class_without_objects_is_left_out_of_the_mean() -> None:
@@ -180,8 +183,8 @@ def scenes(draw: st.DrawFn) -> tuple[Detections, Truth]:
 def test_bounds_and_counts(scene: tuple[Detections, Truth], rule: Rule, threshold: float) -> None:
     detections, truth = scene
     curve = match(detections, truth, rule, threshold)
-    assert curve.hit.sum() <= curve.positives
-    assert not (curve.hit & curve.miss).any()
+    assert curve.tp.sum() <= curve.positives
+    assert not (curve.tp & curve.fp).any()
     for average in (ap_11point, ap_area):
         ap = average(curve)
         assert (ap is None) == (curve.positives == 0)

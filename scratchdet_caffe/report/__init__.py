@@ -1,0 +1,1 @@
+"""Caffe logs read into arrays, curves, tables and one HTML page per run."""
