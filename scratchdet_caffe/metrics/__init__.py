@@ -6,6 +6,14 @@ from scratchdet_caffe.metrics.detection_evaluate import (
     DetectionEvaluation,
 )
 from scratchdet_caffe.metrics.detection_files import read_detection_file, write_detection_files
+from scratchdet_caffe.metrics.results import (
+    ClassScore,
+    ImageResult,
+    Results,
+    read_results,
+    score,
+    write_results,
+)
 from scratchdet_caffe.metrics.voc import (
     SSD,
     VOC_PIXEL,
@@ -24,10 +32,13 @@ __all__ = [
     "AP_VERSIONS",
     "SSD",
     "VOC_PIXEL",
+    "ClassScore",
     "Curve",
     "DetectionAccumulator",
     "DetectionEvaluation",
     "Detections",
+    "ImageResult",
+    "Results",
     "Rule",
     "Truth",
     "ap_11point",
@@ -36,5 +47,8 @@ __all__ = [
     "mean_ap",
     "overlap",
     "read_detection_file",
+    "read_results",
+    "score",
     "write_detection_files",
+    "write_results",
 ]

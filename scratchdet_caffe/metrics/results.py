@@ -1,0 +1,148 @@
+"""What a detector found in an image set beside what is there, and the score of it.
+
+``detections.json`` of a run is one `Results`; everything that is said about a run afterwards
+(scores, curves, pictures) is made from it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.files import read_text, written_aside
+from scratchdet_caffe.metrics.voc import (
+    VOC_PIXEL,
+    Curve,
+    Detections,
+    Rule,
+    Truth,
+    ap_11point,
+    ap_area,
+    match,
+)
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """One image; boxes are xmin, ymin, xmax, ymax in pixels, 1-based, both ends inside.
+
+    Attributes:
+        name: Stem of its file.
+        width: Pixels.
+        height: Pixels.
+        detections: ``(D, 6)`` label, score, box.
+        truth: ``(G, 6)`` label, difficult (0 or 1), box.
+    """
+
+    name: str
+    width: int
+    height: int
+    detections: Floats
+    truth: Floats
+
+
+@dataclass(frozen=True)
+class Results:
+    """An image set; ``classes`` are names by label, the background first."""
+
+    classes: tuple[str, ...]
+    images: list[ImageResult] = field(default_factory=list)
+
+    def by_class(self) -> dict[str, tuple[Detections, Truth]]:
+        """Return detections and objects of each class; images are numbered as in ``images``."""
+        found, there = (
+            _numbered([getattr(image, kind) for image in self.images])
+            for kind in ("detections", "truth")
+        )
+        pairs = {}
+        for label, name in list(enumerate(self.classes))[1:]:
+            d, g = found[found[:, 1] == label], there[there[:, 1] == label]
+            pairs[name] = (
+                Detections(d[:, 0].astype(np.int64), d[:, 2], d[:, 3:]),
+                Truth(g[:, 0].astype(np.int64), g[:, 3:], g[:, 2] != 0),
+            )
+        return pairs
+
+
+def _numbered(tables: Sequence[Floats]) -> Floats:
+    """Stack ``(K, 6)`` tables to ``(sum K, 7)``, the number of the table in front."""
+    parts = [np.insert(table, 0, number, axis=1) for number, table in enumerate(tables)]
+    return np.concatenate([np.empty((0, 7)), *parts])
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """Score of one class under one rule; the APs are None for a class without objects."""
+
+    curve: Curve
+    difficult: int
+    ap_11point: float | None
+    ap_area: float | None
+
+
+def score(
+    results: Results, rule: Rule = VOC_PIXEL, threshold: float = 0.5
+) -> dict[str, ClassScore]:
+    """Score every class of ``results``, in the order of its labels."""
+    scores = {}
+    for name, (detections, truth) in results.by_class().items():
+        curve = match(detections, truth, rule, threshold)
+        difficult = int(truth.difficult.sum())
+        scores[name] = ClassScore(curve, difficult, ap_11point(curve), ap_area(curve))
+    return scores
+
+
+def write_results(path: str | os.PathLike[str], results: Results) -> None:
+    """Write ``detections.json``: one line per image, boxes to 1/100 pixel, scores to 9 digits."""
+    with written_aside(path, "w") as stream:
+        stream.write(f'{{"classes": {json.dumps(results.classes)},\n"images": [')
+        for number, image in enumerate(results.images):
+            row = {
+                "name": image.name,
+                "width": image.width,
+                "height": image.height,
+                "detections": _rows(image.detections),
+                "truth": _rows(image.truth),
+            }
+            stream.write((",\n" if number else "\n") + json.dumps(row, separators=(",", ":")))
+        stream.write("\n]}\n")
+
+
+def _rows(table: Floats) -> list[list[float]]:
+    return [
+        [int(label), float(f"{second:.9g}"), *(round(side, 2) for side in box)]
+        for label, second, *box in table.tolist()
+    ]
+
+
+def read_results(path: str | os.PathLike[str]) -> Results:
+    """Read what `write_results` wrote.
+
+    Raises:
+        UserError: The file is missing or not of that form.
+    """
+    try:
+        data = json.loads(read_text(path, "detections file"))
+        images = [
+            ImageResult(
+                row["name"],
+                row["width"],
+                row["height"],
+                np.array(row["detections"], np.float64).reshape(-1, 6),
+                np.array(row["truth"], np.float64).reshape(-1, 6),
+            )
+            for row in data["images"]
+        ]
+        return Results(tuple(data["classes"]), images)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path}: not a detections.json of `evaluate` ({error}); run evaluate again"
+        ) from error
