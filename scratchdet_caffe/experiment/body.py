@@ -1,0 +1,178 @@
+"""A backbone at one size: every convolution named, every map measured, every tap decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.experiment.archs import Arch, Stage
+from scratchdet_caffe.experiment.pyramid import Window, halved, shrink, step_after
+from scratchdet_caffe.experiment.recipe import Pyramid
+from scratchdet_caffe.experiment.registry import unknown
+
+MIN_CHANNELS = 8
+TAPS = ("branch", "output")
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A convolution with what follows it; ``stride`` None is written nowhere and means 1."""
+
+    name: str
+    channels: int
+    kernel: int
+    pad: int
+    stride: int | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """A pre-activation basic block: two convolutions beside a shortcut, then their sum.
+
+    Attributes:
+        conv1: First 3x3 convolution; it carries the block's stride.
+        conv2: Second 3x3 convolution, the end of the residual branch.
+        projection: Convolution on the shortcut; None for the identity.
+        sum: Name of the sum. The layers that normalise and rectify it put the result into
+            ``activated``.
+        read: Whether anything reads the sum; a sum that nothing reads is not rendered.
+    """
+
+    conv1: Conv
+    conv2: Conv
+    projection: Conv | None
+    sum: str
+    read: bool = True
+
+    @property
+    def activated(self) -> str:
+        return f"{self.sum}_act"
+
+
+@dataclass(frozen=True)
+class Level:
+    """All layers between two changes of resolution: residual blocks or plain convolutions.
+
+    Attributes:
+        name: Prefix of its convolutions, e.g. ``conv4``.
+        blocks: Residual blocks; empty for a plain level.
+        plain: Convolutions, each with its BatchNorm and ReLU; empty for a residual level.
+        cells: Side of its map.
+        step: Pixels between the centres of its priors.
+        tap: Blob that the head reads if the level is a source.
+    """
+
+    name: str
+    blocks: tuple[Block, ...]
+    plain: tuple[Conv, ...]
+    cells: int
+    step: float
+    tap: str
+
+
+@dataclass(frozen=True)
+class Body:
+    """A backbone: stem, 2x2/2 pool, levels; ``sources`` are the levels that are predicted from."""
+
+    template: str
+    stem: tuple[Conv, ...]
+    levels: tuple[Level, ...]
+    first_source: int
+
+    @property
+    def sources(self) -> tuple[Level, ...]:
+        return self.levels[self.first_source :]
+
+
+def make_body(arch: Arch, size: int, width: float, pyramid: Pyramid) -> Body:
+    """Lay ``arch`` out for a square input of ``size`` pixels and channels times ``width``.
+
+    Raises:
+        UserError: The input is too small for the stages, or the pyramid's words are unknown.
+    """
+    if pyramid.taps not in TAPS:
+        raise unknown("value of pyramid.taps", pyramid.taps, list(TAPS))
+    names = [stage.name for stage in arch.stages]
+    if pyramid.first_source not in names:
+        raise unknown("stage for pyramid.first_source", pyramid.first_source, names)
+    if not width > 0:
+        raise UserError(f"backbone.width is {width}, but must be above 0")
+    levels = tuple(_levels(arch, size, width, pyramid))
+    stem = tuple(
+        Conv(f"stem_{i}", _scaled(channels, width), kernel=3, pad=1, stride=1 if i == 1 else None)
+        for i, channels in enumerate(arch.stem, 1)
+    )
+    return Body(arch.template, stem, levels, names.index(pyramid.first_source))
+
+
+def _levels(arch: Arch, size: int, width: float, pyramid: Pyramid) -> Iterator[Level]:
+    """Walk down the pyramid; ``meant`` is the map by the rule, ``cells`` the one that is built."""
+    cells, step = halved(size), 2.0
+    below = _scaled(arch.stem[-1], width)
+    for stage in arch.stages:
+        if stage.stride:
+            if cells == 1:
+                least = 2 ** sum(bool(s.stride) for s in arch.stages) + 1
+                raise UserError(
+                    f"--size {size} is too small for {arch.name}: {stage.name} would find a map "
+                    f"of one cell; use {least} or more"
+                )
+            cells, step = halved(cells), step * stage.stride
+        unread = stage is arch.stages[-1] and cells == 1 and pyramid.taps == "branch"
+        blocks = _blocks(stage, _scaled(stage.channels, width), below, Window(1, 1), unread)
+        yield _residual_level(stage.name, blocks, cells, step, pyramid.taps)
+        below = blocks[-1].conv2.channels
+    meant, number = cells, len(arch.stages) + 2
+    while meant > 1:
+        widths = arch.extras[min(number - len(arch.stages) - 2, len(arch.extras) - 1)]
+        channels = tuple(_scaled(c, width) for c in widths)
+        name, window = f"conv{number}", shrink(meant)
+        meant = window.over(meant)
+        step = step_after(window, step, meant, size)
+        if name in pyramid.unshrunk:
+            window = Window(stride=1, pad=1)
+        cells = window.over(cells)
+        if len(channels) == 1:
+            stage = Stage(name, 1, channels[0], window.stride)
+            unread = meant == 1 and pyramid.taps == "branch"
+            blocks = _blocks(stage, channels[0], below, window, unread)
+            yield _residual_level(name, blocks, cells, step, pyramid.taps)
+        else:
+            reduce = Conv(f"{name}_1", channels[0], kernel=1, pad=0)
+            expand = Conv(f"{name}_2", channels[1], 3, window.pad, window.stride)
+            yield Level(name, (), (reduce, expand), cells, step, tap=expand.name)
+        below, number = channels[-1], number + 1
+
+
+def _blocks(
+    stage: Stage, channels: int, below: int, window: Window, unread: bool
+) -> tuple[Block, ...]:
+    """Name the basic blocks of ``stage``; its last sum stays out of the net if ``unread``."""
+    blocks = []
+    for i in range(stage.blocks):
+        stride, pad = (stage.stride, window.pad) if i == 0 else (None, 1)
+        conv1 = Conv(f"{stage.name}_{2 * i + 1}", channels, 3, pad, stride)
+        conv2 = Conv(f"{stage.name}_{2 * i + 2}", channels, 3, 1)
+        projection = None
+        if (stride or 1) > 1 or pad == 0 or channels != below:
+            # An unpadded block loses a border of one cell: a 3x3 shortcut loses the same one.
+            kernel = 1 if pad else 3
+            projection = Conv(f"{conv1.name}_proj", channels, kernel, 0, stride)
+        total = f"res{stage.name.removeprefix('conv')}_{i + 1}"
+        read = not (unread and i == stage.blocks - 1)
+        blocks.append(Block(conv1, conv2, projection, total, read))
+        below = channels
+    return tuple(blocks)
+
+
+def _residual_level(
+    name: str, blocks: tuple[Block, ...], cells: int, step: float, taps: str
+) -> Level:
+    last = blocks[-1]
+    tap = last.conv2.name if taps == "branch" else last.activated
+    return Level(name, blocks, (), cells, step, tap)
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(MIN_CHANNELS, round(channels * width))

@@ -1,0 +1,171 @@
+"""Datasets: where the databases are, what the classes are, how many images test.
+
+Known words stand for upstream's folders; any folder that ``prepare`` made is a dataset too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.errors import UserError, nearest
+from scratchdet_caffe.experiment.registry import Registry
+from scratchdet_caffe.files import read_text
+
+BACKGROUND = ("background", "none_of_the_above")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A prepared dataset; paths are as the nets will name them.
+
+    Attributes:
+        name: Part of the job's folder, and the word of a recipe's ``when``.
+        classes: Names by label, background first.
+        trainval_lmdb: Database to train on.
+        test_lmdb: Database to test on.
+        label_map: ``LabelMap`` prototxt.
+        name_size: Lines ``name height width``, one for each test image.
+        test_images: Number of test images.
+        results_prefix: How names of result files begin, where nets may write such files.
+        results_format: ``VOC`` or ``COCO``; empty where nets write none.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    trainval_lmdb: str
+    test_lmdb: str
+    label_map: str
+    name_size: str
+    test_images: int
+    results_prefix: str = ""
+    results_format: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A word for a dataset; ``find`` looks at the disk only when the dataset is wanted."""
+
+    name: str
+    about: str
+    find: Callable[[], Dataset]
+
+
+DATASETS: Registry[Entry] = Registry("dataset")
+
+
+def find_dataset(word: str) -> Dataset:
+    """Return the dataset that ``word`` names: a registered word, or a prepared folder.
+
+    Raises:
+        UserError: Neither; or the folder is not complete; or label 0 is not the background.
+    """
+    if word in DATASETS:
+        return DATASETS[word].find()
+    if "/" in word or Path(word).is_dir():
+        return folder_dataset(word)
+    known = [entry.name for entry in DATASETS]
+    raise UserError(
+        f"unknown dataset '{word}'{nearest(word, known)}; known: {', '.join(known)}, "
+        f"or a folder that `prepare` made, such as data/{word}"
+    )
+
+
+def folder_dataset(folder: str) -> Dataset:
+    """Return the dataset in ``folder``, which has the pieces that ``prepare`` writes.
+
+    Raises:
+        UserError: A piece is missing, or the label map or the list of test images is unusable.
+    """
+    root = Path(folder)
+    pieces = ("labelmap.prototxt", "trainval_lmdb", "test_lmdb", "trainval.txt", "test.txt")
+    missing = [p for p in (*pieces, "test_name_size.txt") if not (root / p).exists()]
+    if missing:
+        raise UserError(
+            f"{folder}: no prepared dataset: {', '.join(missing)} not found there; make it with "
+            "`python -m scratchdet_caffe.prepare`"
+        )
+    name_size = root / "test_name_size.txt"
+    images = sum(1 for line in read_text(name_size).splitlines() if line.strip())
+    if images == 0:
+        raise UserError(f"{name_size}: lists no test image; prepare a test set that is not empty")
+    return Dataset(
+        name=root.resolve().name,
+        classes=read_classes(root / "labelmap.prototxt"),
+        trainval_lmdb=(root / "trainval_lmdb").as_posix(),
+        test_lmdb=(root / "test_lmdb").as_posix(),
+        label_map=(root / "labelmap.prototxt").as_posix(),
+        name_size=name_size.as_posix(),
+        test_images=images,
+    )
+
+
+def read_classes(path: Path) -> tuple[str, ...]:
+    """Return the class names of the label map at ``path`` by label, background first.
+
+    Raises:
+        UserError: Labels are not 0, 1, 2, ... in some order, or label 0 is not the background.
+    """
+    items = sorted(read_prototxt(path, pb.LabelMap).item, key=lambda item: item.label)
+    zero = [item for item in items if item.label == 0]
+    if not zero or not {zero[0].name, zero[0].display_name} & set(BACKGROUND):
+        found = f"label 0 is '{zero[0].name}'" if zero else "no item has label 0"
+        raise UserError(
+            f"{path}: {found}, but label 0 must be the background: add an item with name "
+            '"none_of_the_above", label 0, display_name "background", and number classes from 1'
+        )
+    labels = [item.label for item in items]
+    if labels != list(range(len(items))) or len(items) < 2:
+        raise UserError(
+            f"{path}: labels are {', '.join(map(str, labels))}, but must be 0 (background), "
+            "1, 2, ... without a gap, one class at least"
+        )
+    return tuple(item.display_name or item.name for item in items)
+
+
+def _class_names(name: str) -> list[str]:
+    folder = resources.files("scratchdet_caffe.experiment").joinpath("classes")
+    return folder.joinpath(f"{name}.txt").read_text(encoding="utf-8").splitlines()
+
+
+def _voc0712() -> Dataset:
+    return Dataset(
+        name="voc0712",
+        classes=("background", *_class_names("voc")),
+        trainval_lmdb="examples/VOC0712/VOC0712_trainval_lmdb",
+        test_lmdb="examples/VOC0712/VOC0712_test_lmdb",
+        label_map="data/VOC0712/labelmap_voc.prototxt",
+        name_size="data/VOC0712/test_name_size.txt",
+        test_images=4952,
+        results_prefix="comp4_det_test_",
+        results_format="VOC",
+    )
+
+
+def _coco() -> Dataset:
+    return Dataset(
+        name="coco",
+        classes=("background", *_class_names("coco")),
+        trainval_lmdb="examples/coco/coco_train_lmdb",
+        test_lmdb="examples/coco/coco_minival_lmdb",
+        label_map="data/coco/labelmap_coco.prototxt",
+        name_size="data/coco/minival2014_name_size.txt",
+        test_images=5000,
+        results_prefix="detections_minival_ssd300_results",
+        results_format="COCO",
+    )
+
+
+DATASETS.add(Entry("voc0712", "VOC 07+12 trainval -> 07 test, 20 classes", _voc0712))
+DATASETS.add(Entry("coco", "COCO trainval35k -> minival, 80 classes", _coco))
+DATASETS.add(
+    Entry(
+        "shapes",
+        "drawn shapes in data/shapes (prepare shapes)",
+        lambda: folder_dataset("data/shapes"),
+    )
+)

@@ -1,0 +1,26 @@
+"""Detection heads: what is predicted from the sources, and by which template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scratchdet_caffe.experiment.registry import Registry
+
+
+@dataclass(frozen=True)
+class Head:
+    """A detection head.
+
+    Attributes:
+        name: The word that users type, and the file under ``templates/heads/``. That template
+            gives the macros ``predictions`` (layers up to the concatenated blobs), ``loss``
+            and ``detections``.
+        about: One line for ``gen --list``.
+    """
+
+    name: str
+    about: str
+
+
+HEADS: Registry[Head] = Registry("head")
+HEADS.add(Head("ssd", "one 3x3 convolution each for boxes and classes on every source (SSD)"))

@@ -1,0 +1,103 @@
+"""The recipe files: small TOML tables, each stating what it changes of another.
+
+``extends`` names the recipe to start from. ``[when.WORD]`` tables hold for one arch or dataset
+only. Later words win: the base, its ``when``, this file, its ``when``, then ``--set``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from typing import Any
+
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.experiment.build import build
+from scratchdet_caffe.experiment.recipe import Recipe
+from scratchdet_caffe.experiment.registry import unknown
+
+toml: Any = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+_FOLDER = resources.files("scratchdet_caffe.experiment").joinpath("recipes")
+
+
+def recipe_names() -> list[str]:
+    """Return the names of all recipes, sorted."""
+    files = (entry.name for entry in _FOLDER.iterdir())
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+
+
+def about_recipe(name: str) -> str:
+    """Return the line that the recipe file ``name`` says of itself."""
+    return str(_read(name)["about"])
+
+
+def load_recipe(
+    name: str, words: Iterable[str] = (), changes: Iterable[Mapping[str, Any]] = ()
+) -> Recipe:
+    """Return the recipe ``name`` as it holds for ``words``, after ``changes``.
+
+    Args:
+        name: A word of `recipe_names`.
+        words: The arch's and the dataset's names: their ``when`` tables apply.
+        changes: Tables laid over the result in order, as `parse_setting` returns them.
+
+    Raises:
+        UserError: An unknown recipe or field, or a value of the wrong type.
+    """
+    table = _settled(name, list(words))
+    for change in changes:
+        table = _over(table, change)
+    return build(Recipe, table, f"recipe {name}")
+
+
+def parse_setting(text: str) -> dict[str, Any]:
+    """Return ``table.field=value`` as a nested table; the value is TOML, or else a word.
+
+    Raises:
+        UserError: There is no ``=``, or no field before it.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not all(path.split(".")):
+        raise UserError(f"--set {text}: write it as table.field=value, e.g. solver.base_lr=0.01")
+    try:
+        parsed = toml.loads(f"value = {value}")["value"]
+    except toml.TOMLDecodeError:
+        parsed = value
+    return nested(path, parsed)
+
+
+def nested(path: str, value: Any) -> dict[str, Any]:
+    """Return ``value`` under the dotted ``path``: ``a.b`` gives ``{"a": {"b": value}}``."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
+
+
+def _read(name: str) -> dict[str, Any]:
+    if name not in recipe_names():
+        raise unknown("recipe", name, recipe_names())
+    return dict(toml.loads(_FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8")))
+
+
+def _settled(name: str, words: list[str]) -> dict[str, Any]:
+    table = _read(name)
+    base, when = table.pop("extends", None), table.pop("when", {})
+    settled = _over(_settled(base, words) if base else {}, table)
+    settled["name"] = name
+    for word in words:
+        settled = _over(settled, when.get(word, {}))
+    return settled
+
+
+_WHOLE = ("filler", "filler_with_bn")
+"""Tables that are one value: a new one replaces the old instead of being mixed with it."""
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for name, value in above.items():
+        old = merged.get(name)
+        mixed = isinstance(old, Mapping) and isinstance(value, Mapping) and name not in _WHOLE
+        merged[name] = _over(old, value) if mixed else value  # type: ignore[arg-type]
+    return merged

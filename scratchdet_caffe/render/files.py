@@ -1,0 +1,49 @@
+"""The files of a job, and the comparison with those already on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from scratchdet_caffe.experiment import Job
+from scratchdet_caffe.files import write_text
+from scratchdet_caffe.render.templates import render
+
+_RENDERED = (
+    "train.prototxt",
+    "test.prototxt",
+    "deploy.prototxt",
+    "solver.prototxt",
+    "train.sh",
+)
+
+
+def job_files(job: Job) -> dict[str, str]:
+    """Return the text of every file of ``job`` by file name; all but ``job.json`` are rendered."""
+    files = {name: render(f"{name}.j2", job=job) for name in _RENDERED}
+    files["job.json"] = json.dumps(job.record(), indent=2) + "\n"
+    return files
+
+
+def write_job(job: Job) -> None:
+    """Write the files of ``job`` into its folder.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    for name, text in job_files(job).items():
+        path = Path(job.folder) / name
+        write_text(path, text)
+        if name.endswith(".sh"):
+            path.chmod(0o755)
+
+
+def differing_file(jobs: Iterable[Job]) -> Path | None:
+    """Return the first file that is missing or is not what its job renders now; None if all are."""
+    for job in jobs:
+        for name, text in job_files(job).items():
+            path = Path(job.folder) / name
+            if not path.is_file() or path.read_text(encoding="utf-8") != text:
+                return path
+    return None
