@@ -82,23 +82,24 @@ def folder_dataset(folder: str) -> Dataset:
         UserError: A piece is missing, or the label map or the list of test images is unusable.
     """
     root = Path(folder)
-    pieces = ("labelmap.prototxt", "trainval_lmdb", "test_lmdb", "trainval.txt", "test.txt")
-    missing = [p for p in (*pieces, "test_name_size.txt") if not (root / p).exists()]
+    label_map, name_size = root / "labelmap.prototxt", root / "test_name_size.txt"
+    trainval_lmdb, test_lmdb = root / "trainval_lmdb", root / "test_lmdb"
+    pieces = (label_map, trainval_lmdb, test_lmdb, name_size)
+    missing = [piece.name for piece in pieces if not piece.exists()]
     if missing:
+        what = f"lacks {', '.join(missing)}" if root.is_dir() else "no such folder"
         raise UserError(
-            f"{folder}: no prepared dataset: {', '.join(missing)} not found there; make it with "
-            "`python -m scratchdet_caffe.prepare`"
+            f"{folder}: {what}; make the dataset with `python -m scratchdet_caffe.prepare`"
         )
-    name_size = root / "test_name_size.txt"
     images = sum(1 for line in read_text(name_size).splitlines() if line.strip())
     if images == 0:
         raise UserError(f"{name_size}: lists no test image; prepare a test set that is not empty")
     return Dataset(
         name=root.resolve().name,
-        classes=read_classes(root / "labelmap.prototxt"),
-        trainval_lmdb=(root / "trainval_lmdb").as_posix(),
-        test_lmdb=(root / "test_lmdb").as_posix(),
-        label_map=(root / "labelmap.prototxt").as_posix(),
+        classes=read_classes(label_map),
+        trainval_lmdb=trainval_lmdb.as_posix(),
+        test_lmdb=test_lmdb.as_posix(),
+        label_map=label_map.as_posix(),
         name_size=name_size.as_posix(),
         test_images=images,
     )

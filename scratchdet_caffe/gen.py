@@ -1,0 +1,148 @@
+"""Render the nets, the solver and the train script of one job, and say what they hold."""
+
+from __future__ import annotations
+
+import argparse
+import math
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.caffeproto import parse_text
+from scratchdet_caffe.cli import Parser, run, text_table
+from scratchdet_caffe.engine.shapes import infer
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.experiment import ARCHS, DATASETS, HEADS, PUBLISHED, Job, plan
+from scratchdet_caffe.experiment.job import BN_CHOICES
+from scratchdet_caffe.experiment.recipe_files import about_recipe, recipe_names
+from scratchdet_caffe.render import differing_file, job_files, write_job
+
+ABOUT = """\
+Write <out>/<arch>/<dataset>/<job>/ with train.prototxt, test.prototxt, deploy.prototxt,
+solver.prototxt, train.sh and job.json, and print the maps that are predicted from."""
+EXAMPLE = """\
+python -m scratchdet_caffe.gen --arch root_resnet34 --dataset voc0712 --recipe paper
+  python -m scratchdet_caffe.gen --arch root_resnet18 --dataset data/bccd --recipe mini \\
+      --size 192 --max-iter 1500 --set solver.base_lr=0.02 --set priors.first_ratio=7"""
+
+
+def main(argv: list[str]) -> int:
+    """Run the command with ``argv``; see ``--help``."""
+    args = _parser().parse_args(argv)
+    if args.list:
+        print(_listing())
+        return 0
+    if args.check:
+        return _check(args.out)
+    if not args.arch or not args.dataset:
+        raise UserError("give --arch and --dataset (or --list to see what there is)")
+    job = plan(
+        args.arch,
+        args.dataset,
+        args.recipe,
+        size=args.size,
+        bn=args.bn,
+        max_iter=args.max_iter,
+        batch=args.batch,
+        settings=args.settings,
+        out=args.out,
+        name=args.job,
+    )
+    report = _report(job)
+    write_job(job)
+    print(report)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser("gen", ABOUT, EXAMPLE)
+    parser.add_argument("--arch", help="backbone, e.g. root_resnet34")
+    parser.add_argument("--dataset", help="voc0712, coco, shapes, or a folder made by prepare")
+    parser.add_argument(
+        "--recipe", default="release-caffe", help="all other choices (default: release-caffe)"
+    )
+    parser.add_argument("--size", type=int, help="side of the input in pixels (default: recipe's)")
+    parser.add_argument("--bn", help=f"where BatchNorm is: {', '.join(BN_CHOICES)}")
+    parser.add_argument(
+        "--max-iter", type=int, help="iterations; the recipe's schedule scales with it"
+    )
+    parser.add_argument("--batch", type=int, help="training images per iteration and GPU")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        metavar="TABLE.FIELD=VALUE",
+        action="append",
+        default=[],
+        help="override any field of the recipe, e.g. solver.base_lr=0.01; may be repeated",
+    )
+    parser.add_argument("--job", help="name of the job's folder (default: <recipe>_<size>)")
+    parser.add_argument("--out", default="models", help="folder over all jobs (default: models)")
+    parser.add_argument("--list", action="store_true", help="list all words and end")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="render the published nets again and fail at the first file in --out that differs",
+    )
+    return parser
+
+
+def _listing() -> str:
+    groups = {
+        "archs": [(arch.name, arch.about) for arch in ARCHS],
+        "heads": [(head.name, head.about) for head in HEADS],
+        "datasets": [(entry.name, entry.about) for entry in DATASETS]
+        + [("data/NAME", "any folder that `prepare` made")],
+        "recipes": [(name, about_recipe(name)) for name in recipe_names()],
+    }
+    lines = []
+    for group, entries in groups.items():
+        lines += [group, *(f"  {name:<14} {about}" for name, about in entries)]
+    return "\n".join(lines)
+
+
+def _check(out: str) -> int:
+    """Compare the published nets below ``out`` with what is rendered now; 1 if one differs."""
+    different = differing_file(entry.job(out) for entry in PUBLISHED)
+    if different:
+        print(f"{different}: is not what gen renders now; render it again")
+        return 1
+    print(f"{out}: {len(PUBLISHED)} published nets are what gen renders")
+    return 0
+
+
+def _report(job: Job) -> str:
+    """Return the table of sources and the totals of the deploy net, all files parsed once.
+
+    Raises:
+        UserError: An override made a file that the schema or a layer does not accept.
+    """
+    files = job_files(job)
+    parse_text(files["solver.prototxt"], pb.SolverParameter, f"{job.folder}/solver.prototxt")
+    for name in ("train.prototxt", "test.prototxt", "deploy.prototxt"):
+        net = parse_text(files[name], pb.NetParameter, f"{job.folder}/{name}")
+    shapes = infer(net, pb.TEST)
+    rows = []
+    for source in job.sources:
+        height, width = shapes.blobs[source.blob][2:]
+        ratios = ", ".join(f"{ratio:g}" for ratio in source.aspect_ratios)
+        sizes = (f"{value:.4g}" for value in (source.step, source.min_size, source.max_size))
+        rows.append((source.blob, f"{height}x{width}", *sizes, ratios, source.priors))
+    head = ("source", "map", "step", "min size", "max size", "aspect ratios", "priors")
+    # BatchNorm's blobs are statistics, not parameters.
+    learned = (layer.params for layer in shapes.layers if layer.type != "BatchNorm")
+    parameters = sum(math.prod(shape) for params in learned for shape in params)
+    flops = sum(layer.flops for layer in shapes.layers)
+    priors = shapes.blobs["mbox_priorbox"][2] // 4
+    size = job.recipe.size
+    return "\n".join(
+        [
+            text_table(head, rows),
+            "",
+            f"{job.arch.name}, {job.head.name} head, {size}x{size}, "
+            f"{len(job.dataset.classes) - 1} classes: {priors:,} priors, "
+            f"{parameters:,} parameters, {flops / 1e9:.2f} GFLOPs (two per multiply-add)",
+            f"wrote {job.folder}; train with its train.sh",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    run("gen", main)
