@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.data.pixels import decode
 from scratchdet_caffe.data.voc import VocAnnotation
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import read_bytes
@@ -63,15 +63,6 @@ def read_picture(path: Path) -> Picture:
             raise UserError(f"{path}: the picture cannot be encoded as JPEG")
         data = encoded.tobytes()
     return Picture(data, pixels.shape[0], pixels.shape[1])
-
-
-def decode(data: bytes, flags: int) -> npt.NDArray[np.uint8] | None:
-    """Return the pixels of an encoded picture, ``(H, W, 3)`` BGR or ``(H, W)``, or None."""
-    try:
-        pixels: npt.NDArray[np.uint8] | None = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:  # e.g. sizes beyond what OpenCV allows
-        return None
-    return pixels
 
 
 def _complete(data: bytes) -> bool:

@@ -27,11 +27,6 @@ class _Environment:
     """An LMDB opened read-only. LMDB forbids opening one file twice in a process, so the
     databases of a process share theirs."""
 
-    _lock = threading.Lock()
-    _open: weakref.WeakValueDictionary[tuple[int, int, int], _Environment] = (
-        weakref.WeakValueDictionary()
-    )
-
     def __init__(self, folder: Path) -> None:
         self.lmdb = lmdb.open(
             str(folder), readonly=True, lock=False, create=False, max_readers=1, readahead=True
@@ -45,11 +40,17 @@ class _Environment:
         status = (folder / "data.mdb").stat()
         # A child must not use the environment of its parent: it opens its own.
         key = (os.getpid(), status.st_dev, status.st_ino)
-        with cls._lock:
-            environment = cls._open.get(key)
+        with _lock:
+            environment = _environments.get(key)
             if environment is None:
-                environment = cls._open[key] = cls(folder)
+                environment = _environments[key] = cls(folder)
             return environment
+
+
+_environments: weakref.WeakValueDictionary[tuple[int, int, int], _Environment] = (
+    weakref.WeakValueDictionary()
+)
+_lock = threading.Lock()
 
 
 class Database:

@@ -64,7 +64,8 @@ def read_annotation(path: str | os.PathLike[str]) -> VocAnnotation:
 
 
 def _objects_of(node: ElementTree.Element, where: str) -> list[VocObject]:
-    name, difficult, found = "", False, []
+    name, difficult = "", False
+    found: list[VocObject] = []
     for child in node:
         if child.tag == "name":
             if found:
