@@ -14,6 +14,7 @@ from scratchdet_caffe.metrics.results import (
     score,
     write_results,
 )
+from scratchdet_caffe.metrics.summary import AREA, ELEVEN_POINT, summary
 from scratchdet_caffe.metrics.voc import (
     SSD,
     VOC_PIXEL,
@@ -30,6 +31,8 @@ from scratchdet_caffe.metrics.voc import (
 
 __all__ = [
     "AP_VERSIONS",
+    "AREA",
+    "ELEVEN_POINT",
     "SSD",
     "VOC_PIXEL",
     "ClassScore",
@@ -49,6 +52,7 @@ __all__ = [
     "read_detection_file",
     "read_results",
     "score",
+    "summary",
     "write_detection_files",
     "write_results",
 ]

@@ -1,0 +1,68 @@
+"""The numbers of ``metrics.json``: each under the name of the rule that it was made by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scratchdet_caffe.metrics.detection_evaluate import DetectionEvaluation
+from scratchdet_caffe.metrics.results import Results, score
+from scratchdet_caffe.metrics.voc import VOC_PIXEL, mean_ap
+
+ELEVEN_POINT = f"{VOC_PIXEL.name} 11-point"
+AREA = f"{VOC_PIXEL.name} area"
+
+
+def summary(
+    results: Results,
+    threshold: float = 0.5,
+    in_net: DetectionEvaluation | None = None,
+    ap_version: str = "11point",
+) -> dict[str, Any]:
+    """Return mAP and per-class AP of ``results`` by VOC's rules, and of the net's own count.
+
+    Args:
+        results: What was found and what is there.
+        threshold: IoU from which on a detection finds an object.
+        in_net: What DetectionEvaluate's rows came to, if the net has that layer.
+        ap_version: How they were added up.
+
+    Returns:
+        ``map`` by rule, ``rules`` explained, ``iou_threshold``, ``images``, and ``classes``: of
+        each, ``objects`` (that count), ``difficult``, ``detections`` and ``ap`` by rule. An AP
+        is None for a class without objects; such a class is left out of VOC's mean.
+    """
+    scores = score(results, VOC_PIXEL, threshold)
+    classes = {
+        name: {
+            "objects": own.curve.positives,
+            "difficult": own.difficult,
+            "detections": len(own.curve.score),
+            "ap": {ELEVEN_POINT: own.ap_11point, AREA: own.ap_area},
+        }
+        for name, own in scores.items()
+    }
+    maps = {
+        ELEVEN_POINT: mean_ap(own.ap_11point for own in scores.values()),
+        AREA: mean_ap(own.ap_area for own in scores.values()),
+    }
+    pixels = f"boxes in pixels, both ends inside, IoU > {threshold:g}, difficult objects ignored"
+    rules = {
+        ELEVEN_POINT: f"VOC 2007: {pixels}; mean of 11 precisions",
+        AREA: f"VOC 2010: {pixels}; area under the monotone curve",
+    }
+    if in_net:
+        own_rule = f"detection_eval {ap_version}"
+        maps[own_rule] = in_net.mean
+        rules[own_rule] = (
+            "the number of the training log: the net's own DetectionEvaluate, added up in "
+            "float32; a class without objects counts as 0"
+        )
+        for label, name in list(enumerate(results.classes))[1:]:
+            classes[name]["ap"][own_rule] = in_net.ap.get(label)  # type: ignore[index]
+    return {
+        "map": maps,
+        "rules": rules,
+        "iou_threshold": threshold,
+        "images": len(results.images),
+        "classes": classes,
+    }
