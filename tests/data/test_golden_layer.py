@@ -16,13 +16,32 @@ from scratchdet_caffe.errors import UserError
 # Interpolations that another OpenCV computes a little differently (grey levels); the rest exactly.
 GREY_LEVELS = {"warp_cubic": 1, "large_pad_default_cubic": 1}
 STOPPED = "gray_db_native"
-CASES = """
-gray_db_force_gray json_labels large_pad_constant large_pad_default_cubic large_pad_mirrored
-large_pad_nearest no_resize_native raw_mean_scale raw_no_transform small_area_scaled_boxes
-small_linear txt_labels warp_area warp_center_crop warp_center_crop_emit
-warp_center_crop_emit_overlap warp_cubic warp_force_gray warp_lanczos4 warp_linear
-warp_native_channels warp_nearest warp_no_interp_given warp_one_mean_scale
-""".split()
+CASES = [
+    "gray_db_force_gray",
+    "json_labels",
+    "large_pad_constant",
+    "large_pad_default_cubic",
+    "large_pad_mirrored",
+    "large_pad_nearest",
+    "no_resize_native",
+    "raw_mean_scale",
+    "raw_no_transform",
+    "small_area_scaled_boxes",
+    "small_linear",
+    "txt_labels",
+    "warp_area",
+    "warp_center_crop",
+    "warp_center_crop_emit",
+    "warp_center_crop_emit_overlap",
+    "warp_cubic",
+    "warp_force_gray",
+    "warp_lanczos4",
+    "warp_linear",
+    "warp_native_channels",
+    "warp_nearest",
+    "warp_no_interp_given",
+    "warp_one_mean_scale",
+]
 
 
 @pytest.fixture
