@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from scratchdet_caffe import __version__
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.experiment.archs import ARCHS, Arch
 from scratchdet_caffe.experiment.body import Body, make_body
@@ -141,7 +140,6 @@ class Job:
     def record(self) -> dict[str, Any]:
         """Return what ``job.json`` holds: what was asked, and what it settled to."""
         return {
-            "generator": f"scratchdet-caffe {__version__}",
             "asked": self.asked,
             "arch": self.arch.name,
             "head": self.head.name,

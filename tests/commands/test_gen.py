@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scratchdet_caffe import gen
+from scratchdet_caffe.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+JOB = ["--arch", "root_resnet18", "--dataset", "voc0712", "--recipe", "mini"]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    run = [sys.executable, "-m", "scratchdet_caffe.gen", *words]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(run, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+def test_gen_writes_a_job_and_prints_its_sources(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gen.main([*JOB, "--size", "64"]) == 0
+    folder = here / "models/root_resnet18/voc0712/mini_64"
+    names = {"train.prototxt", "test.prototxt", "deploy.prototxt", "solver.prototxt"}
+    assert {path.name for path in folder.iterdir()} == names | {"train.sh", "job.json"}
+    assert os.access(folder / "train.sh", os.X_OK)
+    assert "scratchdet_caffe.train --solver models/" in (folder / "train.sh").read_text()
+    printed = capsys.readouterr().out
+    assert "res3_2_act  16x16" in printed
+    assert "1,524 priors" in printed
+    assert "GFLOPs" in printed
+
+
+def test_gen_prints_the_release_nets_parameters(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gen.main(["--arch", "root_resnet34", "--dataset", "voc0712"])
+    assert "8,892 priors, 24,553,262 parameters" in capsys.readouterr().out
+
+
+def test_overrides_are_recorded(here: Path) -> None:
+    gen.main([*JOB, "--job", "try", "--batch", "4", "--set", "solver.base_lr=0.01"])
+    job = json.loads((here / "models/root_resnet18/voc0712/try/job.json").read_text())
+    assert job["asked"]["set"] == ["solver.base_lr=0.01"]
+    assert job["recipe"]["data"]["batch_size"] == 4
+
+
+def test_an_override_that_the_schema_refuses_leaves_no_file(here: Path) -> None:
+    with pytest.raises(UserError, match=r"solver\.prototxt:\d+:\d+: .* no value 'TPU'"):
+        gen.main([*JOB, "--set", "solver.solver_mode=TPU"])
+    assert not (here / "models").exists()
+
+
+def test_a_mistake_is_one_sentence_and_status_2(tmp_path: Path) -> None:
+    done = command("--arch", "root_resnet43", "--dataset", "voc0712", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("gen: error: unknown arch 'root_resnet43' (did you mean")
+    assert len(done.stderr.splitlines()) == 1
+    with pytest.raises(UserError, match="give --arch and --dataset"):
+        gen.main([])
+
+
+def test_list_shows_every_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gen.main(["--list"]) == 0
+    words = capsys.readouterr().out.split()
+    known = ["root_resnet34", "root_resnet18", "ssd", "voc0712", "coco", "shapes"]
+    assert set(words) >= {*known, "release-caffe", "paper", "mini"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--list"], JOB])
+def test_gen_answers_at_once_and_without_torch(words: list[str], tmp_path: Path) -> None:
+    def timed() -> float:
+        start = time.perf_counter()
+        assert command(*words, cwd=tmp_path).returncode == 0
+        return time.perf_counter() - start
+
+    assert min(timed() for _ in range(3)) < 0.7
+    script = (
+        "import sys; from scratchdet_caffe import gen\n"
+        "try: gen.main(sys.argv[1:])\n"
+        "finally: assert 'torch' not in sys.modules"
+    )
+    run = [sys.executable, "-c", script, *words]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run(run, cwd=tmp_path, env=env, capture_output=True).returncode == 0
+
+
+def test_published_nets_are_what_gen_renders(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert gen.main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_check_names_the_first_file_that_differs(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gen.main(["--check", "--out", "none"]) == 1
+    first = "none/root_resnet34/voc0712/release-caffe_300/train.prototxt"
+    assert capsys.readouterr().out.startswith(f"{first}: is not what gen renders")

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.experiment import find_dataset
+
+
+def test_known_words_have_their_classes_and_upstreams_paths() -> None:
+    voc, coco = find_dataset("voc0712"), find_dataset("coco")
+    assert (len(voc.classes), len(coco.classes)) == (21, 81)
+    assert voc.classes[:2] == ("background", "aeroplane")
+    assert coco.classes[-1] == "toothbrush"
+    assert voc.test_lmdb == "examples/VOC0712/VOC0712_test_lmdb"
+
+
+def test_a_prepared_folder_is_a_dataset(folder: Path) -> None:
+    data = find_dataset(f"{folder}/")
+    assert data.name == "cells"
+    assert data.classes == ("background", "RBC", "WBC")
+    assert data.test_images == 6  # blank lines do not count
+    assert data.trainval_lmdb == f"{folder}/trainval_lmdb"
+
+
+def test_missing_pieces_are_named_together(folder: Path) -> None:
+    shutil.rmtree(folder / "test_lmdb")
+    (folder / "test_name_size.txt").unlink()
+    with pytest.raises(UserError, match=r"lacks test_lmdb, test_name_size\.txt; .*prepare"):
+        find_dataset(str(folder))
+    with pytest.raises(UserError, match="no such folder"):
+        find_dataset(f"{folder}/none")
+
+
+def test_an_empty_test_list_is_refused(folder: Path) -> None:
+    (folder / "test_name_size.txt").write_text("\n")
+    with pytest.raises(UserError, match=r"test_name_size\.txt: lists no test image"):
+        find_dataset(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("items", "sentence"),
+    [
+        ([("a", 1)], "no item has label 0, but label 0 must be the background"),
+        ([("a", 0), ("b", 1)], "label 0 is 'a', but label 0 must be the background"),
+        ([("background", 0), ("a", 2)], "labels are 0, 2, but must be 0"),
+        ([("background", 0), ("a", 1), ("b", 1)], "labels are 0, 1, 1, but must be 0"),
+        ([("background", 0)], "one class at least"),
+        ([], "no item has label 0"),
+    ],
+)
+def test_an_unusable_label_map_says_why(
+    folder: Path, items: list[tuple[str, int]], sentence: str
+) -> None:
+    text = "".join(f'item {{ name: "{name}" label: {label} }}\n' for name, label in items)
+    (folder / "labelmap.prototxt").write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        find_dataset(str(folder))
+
+
+def test_an_unknown_word_names_the_nearest_and_offers_a_folder() -> None:
+    with pytest.raises(UserError, match=r"'voc07' \(did you mean 'voc0712'\?\).*data/voc07"):
+        find_dataset("voc07")
