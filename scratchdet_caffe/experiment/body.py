@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -70,6 +71,10 @@ class Level:
     step: float
     tap: str
 
+    @property
+    def channels(self) -> int:
+        return self.blocks[-1].conv2.channels if self.blocks else self.plain[-1].channels
+
 
 @dataclass(frozen=True)
 class Body:
@@ -98,16 +103,17 @@ def make_body(arch: Arch, size: int, width: float, pyramid: Pyramid) -> Body:
         raise unknown("stage for pyramid.first_source", pyramid.first_source, names)
     if not width > 0:
         raise UserError(f"backbone.width is {width}, but must be above 0")
-    levels = tuple(_levels(arch, size, width, pyramid))
+    stages = list(_stage_levels(arch, size, width, pyramid.taps))
+    extras = _extra_levels(arch, size, width, pyramid, stages[-1])
     stem = tuple(
         Conv(f"stem_{i}", _scaled(channels, width), kernel=3, pad=1, stride=1 if i == 1 else None)
         for i, channels in enumerate(arch.stem, 1)
     )
-    return Body(arch.template, stem, levels, names.index(pyramid.first_source))
+    return Body(arch.template, stem, (*stages, *extras), names.index(pyramid.first_source))
 
 
-def _levels(arch: Arch, size: int, width: float, pyramid: Pyramid) -> Iterator[Level]:
-    """Walk down the pyramid; ``meant`` is the map by the rule, ``cells`` the one that is built."""
+def _stage_levels(arch: Arch, size: int, width: float, taps: str) -> Iterator[Level]:
+    """Lay out the arch's own stages, from the pooled stem on."""
     cells, step = halved(size), 2.0
     below = _scaled(arch.stem[-1], width)
     for stage in arch.stages:
@@ -119,39 +125,54 @@ def _levels(arch: Arch, size: int, width: float, pyramid: Pyramid) -> Iterator[L
                     f"of one cell; use {least} or more"
                 )
             cells, step = halved(cells), step * stage.stride
-        unread = stage is arch.stages[-1] and cells == 1 and pyramid.taps == "branch"
-        blocks = _blocks(stage, _scaled(stage.channels, width), below, Window(1, 1), unread)
-        yield _residual_level(stage.name, blocks, cells, step, pyramid.taps)
-        below = blocks[-1].conv2.channels
-    meant, number = cells, len(arch.stages) + 2
-    while meant > 1:
-        widths = arch.extras[min(number - len(arch.stages) - 2, len(arch.extras) - 1)]
-        channels = tuple(_scaled(c, width) for c in widths)
-        name, window = f"conv{number}", shrink(meant)
+        is_last = stage is arch.stages[-1] and cells == 1
+        channels = _scaled(stage.channels, width)
+        blocks = _blocks(stage, channels, below, 1, read=not is_last or taps == "output")
+        yield _residual_level(stage.name, blocks, cells, step, taps)
+        below = channels
+
+
+def _extra_levels(
+    arch: Arch, size: int, width: float, pyramid: Pyramid, below: Level
+) -> Iterator[Level]:
+    """Go on from ``below`` to one cell: ``meant`` is the map by the rule, ``cells`` the built."""
+    meant = cells = below.cells
+    step, channels = below.step, below.channels
+    widths_per_level = itertools.chain(arch.extras, itertools.repeat(arch.extras[-1]))
+    for number, widths in enumerate(widths_per_level, len(arch.stages) + 2):
+        if meant == 1:
+            return
+        name = f"conv{number}"
+        *reduced, expanded = (_scaled(c, width) for c in widths)
+        window = shrink(meant)
         meant = window.over(meant)
         step = step_after(window, step, meant, size)
         if name in pyramid.unshrunk:
             window = Window(stride=1, pad=1)
         cells = window.over(cells)
-        if len(channels) == 1:
-            stage = Stage(name, 1, channels[0], window.stride)
-            unread = meant == 1 and pyramid.taps == "branch"
-            blocks = _blocks(stage, channels[0], below, window, unread)
-            yield _residual_level(name, blocks, cells, step, pyramid.taps)
+        if reduced:
+            convs = (
+                Conv(f"{name}_1", reduced[0], kernel=1, pad=0),
+                Conv(f"{name}_2", expanded, 3, window.pad, window.stride),
+            )
+            yield Level(name, (), convs, cells, step, tap=convs[1].name)
         else:
-            reduce = Conv(f"{name}_1", channels[0], kernel=1, pad=0)
-            expand = Conv(f"{name}_2", channels[1], 3, window.pad, window.stride)
-            yield Level(name, (), (reduce, expand), cells, step, tap=expand.name)
-        below, number = channels[-1], number + 1
+            stage = Stage(name, 1, expanded, window.stride)
+            read = meant > 1 or pyramid.taps == "output"
+            blocks = _blocks(stage, expanded, channels, window.pad, read)
+            yield _residual_level(name, blocks, cells, step, pyramid.taps)
+        channels = expanded
 
 
-def _blocks(
-    stage: Stage, channels: int, below: int, window: Window, unread: bool
-) -> tuple[Block, ...]:
-    """Name the basic blocks of ``stage``; its last sum stays out of the net if ``unread``."""
-    blocks = []
+def _blocks(stage: Stage, channels: int, below: int, pad: int, read: bool) -> tuple[Block, ...]:
+    """Name the basic blocks of ``stage`` on a map of ``below`` channels.
+
+    ``pad`` is that of the first convolution; ``read`` says whether the last sum is read.
+    """
+    blocks, stride = [], stage.stride
     for i in range(stage.blocks):
-        stride, pad = (stage.stride, window.pad) if i == 0 else (None, 1)
+        if i > 0:
+            stride, pad = None, 1
         conv1 = Conv(f"{stage.name}_{2 * i + 1}", channels, 3, pad, stride)
         conv2 = Conv(f"{stage.name}_{2 * i + 2}", channels, 3, 1)
         projection = None
@@ -160,8 +181,7 @@ def _blocks(
             kernel = 1 if pad else 3
             projection = Conv(f"{conv1.name}_proj", channels, kernel, 0, stride)
         total = f"res{stage.name.removeprefix('conv')}_{i + 1}"
-        read = not (unread and i == stage.blocks - 1)
-        blocks.append(Block(conv1, conv2, projection, total, read))
+        blocks.append(Block(conv1, conv2, projection, total, read or i < stage.blocks - 1))
         below = channels
     return tuple(blocks)
 
