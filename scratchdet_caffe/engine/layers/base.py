@@ -57,6 +57,7 @@ class Layer(nn.Module):
             else:
                 self.register_buffer(str(i), blob)
         self.num_blobs = len(spec.params)
+        self.fillers = spec.fillers
 
     @property
     def blobs(self) -> list[Tensor]:
@@ -91,6 +92,11 @@ def layer_class(param: pb.LayerParameter) -> type[Layer]:
     if param.type not in _LAYERS:
         raise LayerError(param, "this layer type cannot be run by the embedded engine")
     return _LAYERS[param.type]
+
+
+def loss_types() -> frozenset[str]:
+    """Return the layer types whose first top is a loss by default."""
+    return frozenset(name for name, cls in _LAYERS.items() if cls.is_loss)
 
 
 def layer_types() -> list[str]:

@@ -41,7 +41,7 @@ def conv_window(layer: pb.LayerParameter, axes: int) -> Window:
         return tuple(values) * (axes if len(values) == 1 else 1)
 
     window = Window(
-        kernel=spatial("kernel" if _has_sides(p) else "kernel_size", p.kernel_size, None),
+        kernel=spatial("kernel", p.kernel_size, None),
         stride=spatial("stride", p.stride, 1),
         pad=spatial("pad", p.pad, 0),
         dilation=spatial("dilation", p.dilation, 1),
@@ -50,10 +50,6 @@ def conv_window(layer: pb.LayerParameter, axes: int) -> Window:
     check(layer, all(s > 0 for s in window.stride), "the stride must not be 0")
     check(layer, all(d > 0 for d in window.dilation), "the dilation must not be 0")
     return window
-
-
-def _has_sides(p: pb.ConvolutionParameter) -> bool:
-    return p.HasField("kernel_h") or p.HasField("kernel_w")
 
 
 @rule("Convolution", "DepthwiseConvolution")

@@ -1,0 +1,114 @@
+"""Layers that compute element by element or only rearrange."""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.layers.base import Layer, Tops, layer
+from scratchdet_caffe.engine.shapes import common as shapes
+
+
+@layer("ReLU")
+class ReLU(Layer):
+    """y = x above 0, else ``negative_slope`` * x; the gradient at 0 is the slope."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        slope = self.param.relu_param.negative_slope
+        return (F.leaky_relu(bottoms[0], slope) if slope else F.relu(bottoms[0]),)
+
+
+@layer("Split")
+class Split(Layer):
+    """The bottom under several names."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        return (bottoms[0],) * len(self.param.top)
+
+
+@layer("Silence")
+class Silence(Layer):
+    """Takes blobs that nobody reads, so that they are no outputs."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        return ()
+
+
+@layer("Softmax")
+class Softmax(Layer):
+    """Softmax along ``axis``."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        return (F.softmax(bottoms[0], self.param.softmax_param.axis),)
+
+
+@layer("Eltwise")
+class Eltwise(Layer):
+    """Element-wise sum (with coefficients), product or maximum."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        p = self.param.eltwise_param
+        if p.operation == pb.EltwiseParameter.PROD:
+            return (functools.reduce(torch.mul, bottoms),)
+        if p.operation == pb.EltwiseParameter.MAX:
+            # On a tie of the first two the second wins; later ones must be larger.
+            top = torch.where(bottoms[0] > bottoms[1], bottoms[0], bottoms[1])
+            for other in bottoms[2:]:
+                top = torch.where(other > top, other, top)
+            return (top,)
+        if p.coeff:
+            bottoms = tuple(b if c == 1 else b * c for b, c in zip(bottoms, p.coeff))
+        return (functools.reduce(torch.add, bottoms),)
+
+
+@layer("Concat")
+class Concat(Layer):
+    """Bottoms one after the other along an axis."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        axis = shapes.concat_axis(self.param, tuple(bottoms[0].shape))
+        return (torch.cat(bottoms, axis),)
+
+
+@layer("Permute")
+class Permute(Layer):
+    """Axes in a new order (a view: whoever needs it contiguous makes the copy)."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        return (bottoms[0].permute(shapes.permute_order(self.param, bottoms[0].dim())),)
+
+
+@layer("Flatten")
+class Flatten(Layer):
+    """Several axes folded into one."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        return (bottoms[0].reshape(shapes.flattened(self.param, tuple(bottoms[0].shape))),)
+
+
+@layer("Reshape")
+class Reshape(Layer):
+    """The same values under another shape."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        return (bottoms[0].reshape(shapes.reshaped(self.param, tuple(bottoms[0].shape))),)
+
+
+@layer("Reduction")
+class Reduction(Layer):
+    """Sum, sum of magnitudes, of squares, or mean of all axes from ``axis`` on."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        p = self.param.reduction_param
+        x = bottoms[0]
+        rows = x.reshape(*x.shape[: p.axis % x.dim() if x.dim() else 0], -1)
+        if p.operation == pb.ReductionParameter.ASUM:
+            rows = rows.abs()
+        elif p.operation == pb.ReductionParameter.SUMSQ:
+            rows = rows.square()
+        mean = p.operation == pb.ReductionParameter.MEAN
+        return ((rows.mean(-1) if mean else rows.sum(-1)) * p.coeff,)

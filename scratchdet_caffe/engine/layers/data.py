@@ -1,0 +1,79 @@
+"""Layers that bring data into the net."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
+from scratchdet_caffe.engine.random import derived_seed
+from scratchdet_caffe.engine.shapes.registry import Shape, Spec
+
+if TYPE_CHECKING:
+    from scratchdet_caffe.data import Batches
+
+
+@layer("Input")
+class Input(Layer):
+    """Tops that the caller provides; the net puts them in place."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        raise self.error("its blobs are the caller's: pass them to the net")
+
+
+class Source(Layer):
+    """A layer that makes batches by itself and knows how far it has read.
+
+    `position` counts records handed out since the start of the run; setting it seeks, so that
+    a resumed run continues with the record that comes next.
+    """
+
+    #: Shapes of the tops, where only the data can tell.
+    top_shapes: tuple[Shape, ...]
+    position: int
+
+    def reseed(self, seed: int) -> None:
+        """Draw all randomness from ``seed``, a run's seed, from now on."""
+
+    def close(self) -> None:
+        """Stop background work and let go of files."""
+
+
+@layer("AnnotatedData")
+class AnnotatedData(Source):
+    """SSD's images with boxes, from an LMDB of AnnotatedDatum, augmented in TRAIN."""
+
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.batches = self._batches(context.seed, 0)
+        self.top_shapes = (self.batches.data_shape, (1, 1, 1, 8))
+
+    def _batches(self, seed: int, position: int) -> Batches:
+        from scratchdet_caffe.data import Batches  # the only place where the engine needs it
+
+        own = derived_seed(seed, "data", self.param.name, self.context.phase)
+        return Batches(self.param, self.context.phase, own, position)
+
+    def reseed(self, seed: int) -> None:
+        position = self.position
+        self.close()
+        self.batches = self._batches(seed, position)
+
+    @property
+    def position(self) -> int:  # type: ignore[override]
+        """Records handed out so far."""
+        return self.batches.position
+
+    @position.setter
+    def position(self, records: int) -> None:
+        self.batches.seek(records)
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        data, label = self.batches.next()
+        return torch.from_numpy(data), torch.from_numpy(label)
+
+    def close(self) -> None:
+        self.batches.close()

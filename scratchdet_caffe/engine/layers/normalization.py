@@ -1,0 +1,92 @@
+"""BatchNorm and Scale, alone and fused."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
+from scratchdet_caffe.engine.shapes.registry import Spec
+
+
+@layer("BatchNorm")
+class BatchNorm(Layer):
+    """Normalise each channel by its batch (TRAIN) or stored (TEST) mean and variance.
+
+    The blobs are running *sums*: each training pass multiplies all three by
+    ``moving_average_fraction`` and adds the batch mean, the batch variance times m/(m-1),
+    and 1. Whoever reads them divides by the third.
+    """
+
+    learnable = False
+
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        p = param.batch_norm_param
+        self.eps, self.fraction = p.eps, p.moving_average_fraction
+        in_test = context.phase == pb.TEST
+        self.use_global = p.use_global_stats if p.HasField("use_global_stats") else in_test
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        return (self.normalise(bottoms[0], None, None),)
+
+    def normalise(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Return ``x`` normalised, then times ``weight`` plus ``bias`` where given (C,)."""
+        mean_sum, var_sum, factor = self.blobs
+        if self.use_global:
+            scale = torch.where(factor == 0, 0.0, 1 / factor)
+            return F.batch_norm(
+                x, mean_sum * scale, var_sum * scale, weight, bias, False, 0.0, self.eps
+            )
+        # With momentum 1 torch leaves exactly this batch's mean and m/(m-1) variance here.
+        mean, var = torch.zeros_like(mean_sum), torch.zeros_like(var_sum)
+        if x.numel() == x.shape[1]:
+            # One value per channel: torch refuses, Caffe normalises it to 0 with variance 0.
+            mean.copy_(x.detach().reshape(-1))
+            top = x * 0 if weight is None else x * 0 * weight.reshape(1, -1, *[1] * (x.dim() - 2))
+            top = top if bias is None else top + bias.reshape(1, -1, *[1] * (x.dim() - 2))
+        else:
+            top = F.batch_norm(x, mean, var, weight, bias, True, 1.0, self.eps)
+        with torch.no_grad():
+            mean_sum.mul_(self.fraction).add_(mean)
+            var_sum.mul_(self.fraction).add_(var)
+            factor.mul_(self.fraction).add_(1)
+        return top
+
+
+@layer("Scale")
+class Scale(Layer):
+    """y = x * factor (+ bias), the factor being a parameter or the second bottom."""
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        x = bottoms[0]
+        p = self.param.scale_param
+        blobs = list(self.blobs)
+        factor = bottoms[1] if len(bottoms) == 2 else blobs.pop(0)
+        axis = p.axis % x.dim() if factor.dim() else 0
+        spread = (*factor.shape, *[1] * (x.dim() - axis - factor.dim()))
+        top = x * factor.reshape(spread)
+        return (top + blobs[0].reshape(spread) if p.bias_term else top,)
+
+    def is_per_channel(self) -> bool:
+        """Tell whether this is the plain channel-wise form that BatchNorm can absorb."""
+        p = self.param.scale_param
+        return len(self.param.bottom) == 1 and p.axis == 1 and p.num_axes == 1
+
+
+class BatchNormScale:
+    """BatchNorm, Scale and ReLU in one pass over the blob; the numbers are the same.
+
+    It is a way of running its layers, not a layer: their blobs stay where they are.
+    """
+
+    def __init__(self, norm: BatchNorm, scale: Scale, relu: bool) -> None:
+        self.norm, self.scale, self.relu = norm, scale, relu
+
+    def __call__(self, *bottoms: Tensor) -> Tops:
+        """Return what the fused layers make of their one bottom."""
+        weight, *bias = self.scale.blobs
+        top = self.norm.normalise(bottoms[0], weight, bias[0] if bias else None)
+        return (F.relu_(top) if self.relu else top,)

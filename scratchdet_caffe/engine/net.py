@@ -1,0 +1,351 @@
+"""A Caffe net as a `torch.nn.Module`.
+
+Built once from a NetParameter, a net is a flat list of steps over numbered values (see
+``graph``). Running it calls the steps in order and lets go of each value after its last reader,
+so that the engine holds no more than the backward pass needs. Autograd does backward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.errors import LayerError
+from scratchdet_caffe.engine.fillers import fill
+from scratchdet_caffe.engine.graph import Graph, Node, build_graph, mark_gradients
+from scratchdet_caffe.engine.layers import Context, Layer, layer_class, loss_types
+from scratchdet_caffe.engine.layers.common import ReLU
+from scratchdet_caffe.engine.layers.data import Input, Source
+from scratchdet_caffe.engine.layers.normalization import BatchNorm, BatchNormScale, Scale
+from scratchdet_caffe.engine.random import generator
+from scratchdet_caffe.engine.shapes.registry import Shape, spec_of
+from scratchdet_caffe.errors import UserError
+
+
+@dataclass(frozen=True)
+class Param:
+    """A parameter blob that the net owns.
+
+    Attributes:
+        owner: The layer that owns it (others may share it).
+        index: Its place among the blobs of that layer.
+        lr_mult: Its learning rate is the solver's times this; 0 keeps it fixed.
+        decay_mult: Its weight decay is the solver's times this.
+    """
+
+    owner: Layer
+    index: int
+    lr_mult: float
+    decay_mult: float
+
+    @property
+    def tensor(self) -> Tensor:
+        """The blob itself."""
+        return self.owner.blobs[self.index]
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer that owns it."""
+        return self.owner.param.name
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of the compiled net: values in, values out, values let go afterwards."""
+
+    run: Callable[..., tuple[Tensor, ...]]
+    bottoms: tuple[int, ...]
+    cut: tuple[bool, ...]  # bottoms into which no gradient may flow
+    tops: tuple[int, ...]
+    free: tuple[int, ...]
+
+
+class Net(nn.Module):
+    """A net of one phase; parameters are named by layer and index, e.g. ``conv1.0``.
+
+    Args:
+        param: The net as read from prototxt.
+        phase: ``pb.TRAIN`` or ``pb.TEST``.
+        level: The level of NetState rules.
+        stages: The stages of NetState rules.
+        seed: Where weights and data draw their randomness from.
+
+    Raises:
+        UserError: The net cannot be wired, or a layer cannot be built.
+    """
+
+    def __init__(
+        self,
+        param: pb.NetParameter,
+        phase: int,
+        level: int = 0,
+        stages: Iterable[str] = (),
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.phase, self.seed = phase, seed
+        self.graph: Graph = build_graph(param, phase, level, stages, loss_types())
+        self.shapes: list[Shape] = [()] * len(self.graph.blob_of)
+        self.params: list[Param] = []
+        self._plans: dict[tuple[frozenset[int], range], list[Step]] = {}
+        self.layers = [self._build(node) for node in self.graph.nodes]
+        self._share_and_fill()
+        mark_gradients(self.graph, [_learns(layer) for layer in self.layers])
+        for node, layer in zip(self.graph.nodes, self.layers):
+            layer.context.propagate_down = node.propagate_down
+        self.train(phase == pb.TRAIN)
+
+    @property
+    def name(self) -> str:
+        """The net's name."""
+        return self.graph.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the net computes."""
+        return self.params[0].tensor.device if self.params else torch.device("cpu")
+
+    @property
+    def inputs(self) -> list[str]:
+        """Blobs that the caller provides: the tops of Input layers."""
+        return [
+            top
+            for node, layer in zip(self.graph.nodes, self.layers)
+            if isinstance(layer, Input)
+            for top in node.layer.top
+        ]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Blobs that no layer reads."""
+        return self.graph.outputs
+
+    @property
+    def sources(self) -> dict[str, Source]:
+        """The data layers, by name."""
+        return {layer.param.name: layer for layer in self.layers if isinstance(layer, Source)}
+
+    @property
+    def loss_terms(self) -> list[tuple[int, float]]:
+        """Values that enter the loss, with their weights."""
+        return [
+            (value, weight)
+            for node in self.graph.nodes
+            for value, weight in zip(node.tops, node.loss_weights)
+            if weight
+        ]
+
+    def forward(
+        self, inputs: Mapping[str, Tensor] | None = None, keep: Iterable[str] = ()
+    ) -> dict[str, Tensor]:
+        """Run the net once.
+
+        Args:
+            inputs: A tensor for each blob of `inputs`.
+            keep: Blobs to return beside the outputs.
+
+        Returns:
+            The output blobs, those of ``keep``, and every blob with a loss weight, by name.
+        """
+        wanted = {self.graph.last[blob] for blob in (*self.graph.outputs, *keep)}
+        values = self.run(inputs or {}, wanted | {value for value, _ in self.loss_terms})
+        return {self.graph.blob_of[value]: values[value] for value in sorted(values)}
+
+    def loss(self, blobs: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum of the loss blobs that `forward` returned, a scalar."""
+        total = torch.zeros((), device=self.device)
+        for value, weight in self.loss_terms:
+            total = total + weight * blobs[self.graph.blob_of[value]].sum()
+        return total
+
+    def run(
+        self,
+        inputs: Mapping[str, Tensor],
+        keep: Iterable[int],
+        layers: range | None = None,
+        given: Mapping[int, Tensor] | None = None,
+    ) -> dict[int, Tensor]:
+        """Run the net, or some layers of it, and return the values numbered in ``keep``.
+
+        Args:
+            inputs: A tensor for each blob of `inputs`.
+            keep: Numbers of the values to return.
+            layers: Indices of the layers to run, one after the other; all by default.
+            given: Values that those layers read from layers before them.
+        """
+        layers = range(len(self.layers)) if layers is None else layers
+        keep = frozenset(keep)
+        values = dict(given or {})
+        for i in layers:
+            if isinstance(self.layers[i], Input):
+                node = self.graph.nodes[i]
+                for value, blob in zip(node.tops, node.layer.top):
+                    if blob not in inputs:
+                        raise UserError(f"net '{self.name}': no data for input blob '{blob}'")
+                    values[value] = inputs[blob]
+        for step in self._plan(keep, layers):
+            bottoms = [
+                values[value].detach() if cut else values[value]
+                for value, cut in zip(step.bottoms, step.cut)
+            ]
+            values.update(zip(step.tops, step.run(*bottoms)))
+            for value in step.free:
+                del values[value]
+        return {value: values[value] for value in keep}
+
+    def channels_last(self) -> Net:
+        """Lay out images and kernels channels-last, which most kernels prefer; return self."""
+        for param in self.params:
+            if param.tensor.dim() == 4:
+                param.tensor.data = param.tensor.data.contiguous(memory_format=torch.channels_last)
+        return self
+
+    def share_with(self, other: Net) -> None:
+        """Use the blobs of ``other``'s layers of the same name from now on.
+
+        Raises:
+            LayerError: Two layers of one name have blobs of different shapes.
+        """
+        mine = {layer.param.name: layer for layer in self.layers}
+        for theirs in other.layers:
+            layer = mine.get(theirs.param.name)
+            if layer is None:
+                continue
+            for i, (blob, own) in enumerate(zip(theirs.blobs, layer.blobs)):
+                if blob.shape != own.shape:
+                    raise layer.error(
+                        f"cannot share blob {i}: shapes differ, {tuple(own.shape)} here and "
+                        f"{tuple(blob.shape)} in net '{other.name}'"
+                    )
+                setattr(layer, str(i), blob)
+
+    def _build(self, node: Node) -> Layer:
+        layer_param = node.layer
+        spec = spec_of(layer_param, [self.shapes[value] for value in node.bottoms])
+        context = Context(self.phase, self.seed)
+        layer = layer_class(layer_param)(layer_param, spec, context)
+        if len(layer_param.param) > layer.num_blobs:
+            raise LayerError(
+                layer_param,
+                f"has {len(layer_param.param)} param entries, but {layer.num_blobs} blobs",
+            )
+        tops = layer.top_shapes if isinstance(layer, Source) else spec.tops
+        for value, shape in zip(node.tops, tops):
+            self.shapes[value] = shape
+        self.add_module(_module_name(layer_param.name, self._modules), layer)
+        return layer
+
+    def _share_and_fill(self) -> None:
+        """Start every blob; let layers whose params have one name use the first one's blob."""
+        owners: dict[str, Param] = {}
+        for layer in self.layers:
+            for i, blob in enumerate(layer.blobs):
+                spec = layer.param.param[i] if i < len(layer.param.param) else pb.ParamSpec()
+                if owner := owners.get(spec.name):
+                    if owner.tensor.shape != blob.shape:
+                        raise LayerError(
+                            layer.param,
+                            f"cannot share param '{spec.name}' of layer '{owner.layer}': shapes "
+                            f"differ, {tuple(owner.tensor.shape)} and {tuple(blob.shape)}",
+                        )
+                    setattr(layer, str(i), owner.tensor)
+                    continue
+                _fill(layer, i, self.seed)
+                lr = spec.lr_mult if layer.learnable else 0.0
+                param = Param(layer, i, lr, spec.decay_mult)
+                blob.requires_grad_(layer.learnable and (lr != 0 or self.graph.force_backward))
+                self.params.append(param)
+                if spec.name:
+                    owners[spec.name] = param
+
+    def _plan(self, keep: frozenset[int], layers: range) -> list[Step]:
+        if (keep, layers) not in self._plans:
+            self._plans[keep, layers] = self._compile(keep, layers)
+        return self._plans[keep, layers]
+
+    def _compile(self, keep: frozenset[int], layers: range) -> list[Step]:
+        """Turn layers into steps: fuse where nobody looks between, free after the last reader."""
+        readers: dict[int, list[int]] = {}
+        for i, node in enumerate(self.graph.nodes):
+            for value in node.bottoms:
+                readers.setdefault(value, []).append(i)
+
+        def next_if_private(i: int) -> int | None:
+            """The only reader of layer ``i``, if nothing else ever looks at its top."""
+            (top,) = self.graph.nodes[i].tops
+            after = readers.get(top, [])
+            alone = len(after) == 1 and top not in keep and after[0] in layers
+            return after[0] if alone else None
+
+        steps: list[Step] = []
+        fused: set[int] = set()
+        for i in layers:
+            node, layer = self.graph.nodes[i], self.layers[i]
+            if i in fused or isinstance(layer, Input):
+                continue
+            run: Callable[..., tuple[Tensor, ...]] = layer
+            last = i
+            if isinstance(layer, BatchNorm) and (j := next_if_private(i)) is not None:
+                scale = self.layers[j]
+                if isinstance(scale, Scale) and scale.is_per_channel():
+                    k = next_if_private(j)
+                    relu = k is not None and _is_plain_relu(self.layers[k])
+                    run, last = BatchNormScale(layer, scale, relu), (k if relu and k else j)
+                    fused |= {j, last}
+            if isinstance(layer, Source):
+                run = self._on_device(layer)
+            cut = tuple(not goes for goes in node.propagate_down)
+            tops = tuple(self.graph.nodes[last].tops)
+            steps.append(Step(run, tuple(node.bottoms), cut, tops, ()))
+        return _with_frees(steps, keep)
+
+    def _on_device(self, source: Source) -> Callable[[], tuple[Tensor, ...]]:
+        def run() -> tuple[Tensor, ...]:
+            return tuple(top.to(self.device, non_blocking=True) for top in source())
+
+        return run
+
+
+def _with_frees(steps: list[Step], keep: frozenset[int]) -> list[Step]:
+    last_use: dict[int, int] = {}
+    for i, step in enumerate(steps):
+        for value in (*step.bottoms, *step.tops):
+            last_use[value] = i
+    freed: list[list[int]] = [[] for _ in steps]
+    for value, i in last_use.items():
+        if value not in keep:
+            freed[i].append(value)
+    return [Step(s.run, s.bottoms, s.cut, s.tops, tuple(free)) for s, free in zip(steps, freed)]
+
+
+def _is_plain_relu(layer: Layer) -> bool:
+    return isinstance(layer, ReLU) and layer.param.relu_param.negative_slope == 0
+
+
+def _learns(layer: Layer) -> bool:
+    return any(blob.requires_grad for blob in layer.blobs)
+
+
+def _fill(layer: Layer, index: int, seed: int) -> None:
+    filler = layer.fillers[index]
+    if filler is None:
+        return
+    try:
+        fill(layer.blobs[index].data, filler, generator(seed, "init", layer.param.name, index))
+    except UserError as error:
+        raise layer.error(str(error)) from error
+
+
+def _module_name(layer_name: str, taken: Mapping[str, object]) -> str:
+    """A module name for a layer: no dots, no clash with an attribute or another layer."""
+    name = layer_name.replace(".", "_") or "_"
+    while name in taken or hasattr(nn.Module, name) or name in _RESERVED:
+        name += "_"
+    return name
+
+
+_RESERVED = {"phase", "seed", "graph", "shapes", "params", "layers", "training"}

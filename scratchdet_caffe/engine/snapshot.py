@@ -1,0 +1,155 @@
+"""Snapshots: ``_iter_N.caffemodel``, ``_iter_N.solverstate`` and what Caffe has no field for.
+
+The sidecar ``_iter_N.state.json`` holds the seed and how far each data layer has read, so that a
+resumed run sees the batches that the unbroken run would have seen. Real Caffe reads the other
+two; without a sidecar (a state that real Caffe wrote) the positions follow from the iteration.
+The state is written last: where it exists, the snapshot is complete.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from scratchdet_caffe import glog
+from scratchdet_caffe.caffeproto import array_of, blob_of, blob_shape, read_binary, write_binary
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.weights import load_weights, save_weights
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.files import read_text, write_text
+
+if TYPE_CHECKING:
+    from scratchdet_caffe.engine.net import Net
+    from scratchdet_caffe.engine.solver import Solver
+
+LOG = logging.getLogger("caffe")
+
+
+def save_snapshot(solver: Solver) -> str:
+    """Write the snapshot of ``solver`` under its ``snapshot_prefix``; return the model's path."""
+    stem = f"{solver.param.snapshot_prefix}_iter_{solver.iter}"
+    model, state = f"{stem}.caffemodel", f"{stem}.solverstate"
+    LOG.info(glog.snapshot_model(model))
+    save_weights(solver.net, model)
+    LOG.info(glog.snapshot_state(state))
+    write_text(f"{stem}.state.json", json.dumps(_sidecar(solver), indent=1) + "\n")
+    message = pb.SolverState(
+        iter=solver.iter,
+        learned_net=model,
+        current_step=solver.rate.current_step,
+        minimum_loss=solver.rate.minimum_loss,
+        iter_last_event=solver.rate.last_event,
+    )
+    for blob in solver.history:
+        message.history.add().MergeFrom(blob_of(blob.cpu().numpy()))
+    write_binary(state, message)
+    return model
+
+
+def _sidecar(solver: Solver) -> dict[str, Any]:
+    return {
+        "iter": solver.iter,
+        "type": solver.param.type,
+        "seed": solver.seed,
+        "train_positions": _positions(solver.net),
+        "test_positions": [_positions(net) for net in solver.test_nets],
+    }
+
+
+def _positions(net: Net) -> dict[str, int]:
+    return {name: source.position for name, source in net.sources.items()}
+
+
+def load_snapshot(solver: Solver, path: str) -> None:
+    """Continue ``solver`` from the state file ``path``; nothing changes if anything is amiss.
+
+    Raises:
+        UserError: No such file, cut short, another kind of file, or of another net or solver.
+    """
+    state = read_binary(path, pb.SolverState)
+    if not state.HasField("iter"):
+        hint = ": a .caffemodel goes to --weights" if path.endswith(".caffemodel") else ""
+        raise UserError(f"{path}: not a solver state{hint}")
+    shapes = [tuple(blob.shape) for blob in solver.history]
+    stored = [blob_shape(blob) for blob in state.history]
+    if len(stored) != len(shapes):
+        raise UserError(
+            f"{path}: holds {len(stored)} history blobs, but solver type "
+            f"'{solver.param.type}' needs {len(shapes)} for net '{solver.net.name}'"
+        )
+    for i, (theirs, ours) in enumerate(zip(stored, shapes)):
+        if theirs != ours:
+            owner = solver.net.params[i % len(solver.net.params)]
+            raise UserError(
+                f"{path}: history of blob {owner.index} of layer '{owner.layer}' has shape "
+                f"{theirs} there, but {ours} in net '{solver.net.name}'"
+            )
+    try:
+        history = [torch.from_numpy(array_of(blob)) for blob in state.history]
+    except ValueError as error:
+        raise UserError(f"{path}: damaged history: {error}") from error
+    sidecar = _read_sidecar(Path(path), solver)
+    load_weights(solver.net, _model_of(state, Path(path)))
+    for ours_, theirs_ in zip(solver.history, history):
+        ours_.copy_(theirs_)
+    solver.iter = state.iter
+    solver.rate.current_step = state.current_step
+    solver.rate.minimum_loss = state.minimum_loss
+    solver.rate.last_event = state.iter_last_event
+    _seek(solver, sidecar)
+
+
+def _model_of(state: pb.SolverState, path: Path) -> Path:
+    """The weights that the state names; moved folders are followed."""
+    named = Path(state.learned_net)
+    beside = path.with_name(named.name)
+    if named.is_file():
+        return named
+    if beside.is_file():
+        return beside
+    raise UserError(f"{path}: its weights '{named}' are neither there nor beside it")
+
+
+def _read_sidecar(path: Path, solver: Solver) -> dict[str, Any]:
+    file = path.with_suffix(".state.json")
+    if not file.is_file():
+        return {}
+    try:
+        sidecar: dict[str, Any] = json.loads(read_text(file, "state sidecar"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file}: damaged: {error}") from error
+    if sidecar.get("type", solver.param.type) != solver.param.type:
+        raise UserError(
+            f"{path}: written by solver type '{sidecar['type']}', not '{solver.param.type}'"
+        )
+    return sidecar
+
+
+def _seek(solver: Solver, sidecar: dict[str, Any]) -> None:
+    if sidecar.get("seed", solver.seed) != solver.seed:
+        # random_seed is unset and was drawn anew: go on with the one that the run began with.
+        solver.reseed(sidecar["seed"])
+    passes = solver.iter * solver.param.iter_size
+    for name, source in solver.net.sources.items():
+        batch = source.param.data_param.batch_size
+        source.position = sidecar.get("train_positions", {}).get(name, passes * batch)
+    for net, positions in zip(solver.test_nets, sidecar.get("test_positions", [])):
+        for name, source in net.sources.items():
+            source.position = positions.get(name, 0)
+
+
+def find_snapshots(prefix: str) -> list[Path]:
+    """Return the state files under ``prefix``, newest iteration last."""
+    folder, stem = Path(prefix).parent, Path(prefix).name
+    pattern = re.compile(re.escape(stem) + r"_iter_(\d+)\.solverstate")
+    found = []
+    for file in folder.glob(f"{glob.escape(stem)}_iter_*.solverstate"):
+        if match := pattern.fullmatch(file.name):
+            found.append((int(match[1]), file))
+    return [file for _, file in sorted(found)]

@@ -1,0 +1,222 @@
+"""The training loop with Caffe's rules and Caffe's log."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scratchdet_caffe import glog
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.net import Net, Param
+from scratchdet_caffe.engine.rates import LearningRate
+from scratchdet_caffe.engine.solver_nets import NetSource, test_sources, train_source
+from scratchdet_caffe.engine.testing import test_net
+from scratchdet_caffe.engine.updates import update_rule
+from scratchdet_caffe.errors import UserError
+
+LOG = logging.getLogger("caffe")
+Feed = Callable[[], Mapping[str, Tensor]]
+
+_foreach: Any = torch
+
+
+class Solver:
+    """Trains a net as Caffe's solvers do.
+
+    Args:
+        param: The solver as read from prototxt.
+        device: Where to compute.
+
+    Attributes:
+        net: The train net.
+        test_nets: The test nets; they share the train net's blobs.
+        iter: Iterations done.
+        history: The update rule's memory, in the order of the ``.solverstate``.
+        callbacks: Pairs called before each iteration and before each update.
+        feed: Provides the blobs of the train net's Input layers, if it has any.
+        outputs: Output and loss blobs of the last forward.
+
+    Raises:
+        UserError: The description is contradictory, or a net cannot be built.
+    """
+
+    def __init__(self, param: pb.SolverParameter, device: str | torch.device = "cpu") -> None:
+        self.param = param
+        self.seed = param.random_seed if param.random_seed >= 0 else random.getrandbits(31)
+        self.rule, slots = update_rule(param)
+        self.rate = LearningRate(param)
+        if param.iter_size < 1:
+            raise UserError("solver: iter_size must be at least 1")
+        if param.regularization_type not in ("L1", "L2"):
+            raise UserError("solver: regularization_type must be L1 or L2")
+        self.net = self._make(train_source(param), pb.TRAIN, device)
+        self.test_nets = [self._make(source, pb.TEST, device) for source in test_sources(param)]
+        for test in self.test_nets:
+            test.share_with(self.net)
+        self.history = [
+            torch.zeros_like(p.tensor, requires_grad=False)
+            for _ in range(slots)
+            for p in self.net.params
+        ]
+        self.iter = 0
+        self.callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
+        self.feed: Feed = dict
+        self.outputs: dict[str, Tensor] = {}
+        self._losses: list[float] = []
+
+    def _make(self, source: NetSource, phase: int, device: str | torch.device) -> Net:
+        net = Net(source.param, phase, source.level, source.stages, self.seed)
+        net.to(device)
+        return net.channels_last()
+
+    def reseed(self, seed: int) -> None:
+        """Let the data of all nets be drawn from ``seed`` from now on."""
+        self.seed = seed
+        for net in (self.net, *self.test_nets):
+            for source in net.sources.values():
+                source.reseed(seed)
+
+    @property
+    def smoothed_loss(self) -> float:
+        """Mean loss of the last ``average_loss`` iterations of this call of `step`."""
+        return sum(self._losses) / max(len(self._losses), 1)
+
+    def solve(self) -> None:
+        """Train to ``max_iter``, snapshot and test at the end, as ``caffe train`` does."""
+        LOG.info(glog.solving(self.net.name))
+        LOG.info(glog.learning_rate_policy(self.param.lr_policy))
+        self.step(self.param.max_iter - self.iter)
+        p = self.param
+        if p.snapshot_after_train and (not p.snapshot or self.iter % p.snapshot):
+            self.snapshot()
+        if p.display and self.iter % p.display == 0:
+            with torch.no_grad():
+                loss = float(self.net.loss(self.net(self.feed())))
+            self._smooth(loss)
+            LOG.info(glog.iteration_loss(self.iter, self.smoothed_loss))
+        if p.test_interval and self.iter % p.test_interval == 0:
+            self.test_all()
+        LOG.info(glog.DONE)
+
+    def step(self, iterations: int) -> None:
+        """Train for ``iterations``; the running loss of earlier calls is forgotten (Caffe)."""
+        p = self.param
+        self._losses = []
+        for _ in range(iterations):
+            due = p.test_interval and self.iter % p.test_interval == 0
+            if due and (self.iter > 0 or p.test_initialization):
+                self.test_all()
+            for on_start, _ready in self.callbacks:
+                on_start()
+            shown = bool(p.display) and self.iter % p.display == 0
+            self._smooth(self._forward_backward())
+            if shown:
+                LOG.info(glog.iteration_loss(self.iter, self.smoothed_loss))
+                self._log_outputs()
+            for _start, on_gradients_ready in self.callbacks:
+                on_gradients_ready()
+            self.apply_update(shown)
+            self.iter += 1
+            if p.snapshot and self.iter % p.snapshot == 0:
+                self.snapshot()
+
+    def _forward_backward(self) -> float:
+        """Sum gradients over ``iter_size`` passes; return the mean loss."""
+        for param in self.net.params:
+            param.tensor.grad = None
+        total = 0.0
+        for _ in range(self.param.iter_size):
+            self.outputs = {}  # what the last pass kept must not live through this one
+            outputs = self.net(self.feed())
+            loss = self.net.loss(outputs)
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+            self.outputs = {blob: value.detach() for blob, value in outputs.items()}
+            total += float(loss.detach())
+        return total / self.param.iter_size
+
+    def _smooth(self, loss: float) -> None:
+        self._losses.append(loss)
+        del self._losses[: -max(self.param.average_loss, 1)]
+
+    @torch.no_grad()
+    def apply_update(self, shown: bool = False) -> None:
+        """Change the parameters by their gradients: clip, divide, decay, step (Caffe's order)."""
+        p = self.param
+        rate = self.rate.at(self.iter, self.smoothed_loss)
+        if shown:
+            LOG.info(glog.learning_rate(self.iter, rate))
+        # A blob with lr_mult 0 has no gradient: it neither counts for clipping nor decays.
+        active = [i for i, param in enumerate(self.net.params) if param.tensor.requires_grad]
+        params = [self.net.params[i] for i in active]
+        if not params:
+            return
+        weights = [param.tensor for param in params]
+        grads = [
+            param.tensor.grad
+            if param.tensor.grad is not None
+            else torch.zeros_like(param.tensor, requires_grad=False)
+            for param in params
+        ]
+        self._clip(grads)
+        if p.iter_size > 1:
+            _foreach._foreach_mul_(grads, 1.0 / p.iter_size)
+        self._decay(params, weights, grads)
+        count = len(self.net.params)
+        slots = len(self.history) // count
+        history = [self.history[slot * count + i] for slot in range(slots) for i in active]
+        rates = [rate * param.lr_mult for param in params]
+        self.rule(weights, grads, history, rates, p, self.iter)
+
+    def _clip(self, grads: list[Tensor]) -> None:
+        limit = self.param.clip_gradients
+        if limit < 0:
+            return
+        norm = float(torch.stack(_foreach._foreach_norm(grads)).norm())
+        if norm > limit:
+            LOG.info(
+                f"Gradient clipping: scaling down gradients (L2 norm {glog.number(norm)} > "
+                f"{glog.number(limit)}) by scale factor {glog.number(limit / norm)}"
+            )
+            _foreach._foreach_mul_(grads, limit / norm)
+
+    def _decay(self, params: list[Param], weights: list[Tensor], grads: list[Tensor]) -> None:
+        decays = [self.param.weight_decay * param.decay_mult for param in params]
+        if not any(decays):
+            return
+        if self.param.regularization_type == "L2":
+            pull = _foreach._foreach_mul(weights, decays)
+        else:
+            pull = _foreach._foreach_mul(_foreach._foreach_sign(weights), decays)
+        _foreach._foreach_add_(grads, pull)
+
+    def _log_outputs(self) -> None:
+        weights = {self.net.graph.blob_of[v]: w for v, w in self.net.loss_terms}
+        index = 0
+        for blob in self.net.outputs:
+            for value in self.outputs[blob].flatten().tolist():
+                LOG.info(glog.train_output(index, blob, value, weights.get(blob, 0.0)))
+                index += 1
+
+    def test_all(self) -> None:
+        """Run every test net over its ``test_iter`` batches and log what it scores."""
+        for i, net in enumerate(self.test_nets):
+            LOG.info(glog.testing(self.iter, i))
+            test_net(net, self.param, self.param.test_iter[i])
+
+    def snapshot(self) -> str:
+        """Write weights and state; return the path of the ``.caffemodel``."""
+        from scratchdet_caffe.engine.snapshot import save_snapshot
+
+        return save_snapshot(self)
+
+    def restore(self, path: str) -> None:
+        """Continue from a ``.solverstate``."""
+        from scratchdet_caffe.engine.snapshot import load_snapshot
+
+        load_snapshot(self, path)

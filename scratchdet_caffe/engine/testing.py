@@ -1,0 +1,71 @@
+"""The test phase: what a test net scores over its batches."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from scratchdet_caffe import glog
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.net import Net
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.metrics.detection_evaluate import DetectionAccumulator
+
+LOG = logging.getLogger("caffe")
+
+
+@torch.no_grad()
+def test_net(net: Net, solver: pb.SolverParameter, batches: int) -> dict[str, float]:
+    """Run ``net`` over ``batches`` and log its scores; return them by output blob.
+
+    ``eval_type`` "classification" averages every number of every output; "detection" computes
+    the mean average precision from each output's rows, as DetectionEvaluate makes them.
+    """
+    if solver.eval_type == "detection":
+        return _test_detection(net, solver, batches)
+    if solver.eval_type == "classification":
+        return _test_average(net, batches)
+    raise UserError(
+        f"solver: eval_type must be classification or detection, not '{solver.eval_type}'"
+    )
+
+
+def _test_detection(net: Net, solver: pb.SolverParameter, batches: int) -> dict[str, float]:
+    found = {blob: DetectionAccumulator() for blob in net.outputs}
+    for _ in range(batches):
+        outputs = net()
+        for blob, accumulator in found.items():
+            rows = outputs[blob]
+            if rows.dim() == 0 or rows.shape[-1] != 5:
+                raise UserError(
+                    f"net '{net.name}': output '{blob}' of shape {tuple(rows.shape)} holds no rows "
+                    "of DetectionEvaluate, which eval_type 'detection' needs"
+                )
+            accumulator.add(rows.cpu().numpy())
+    scores = {}
+    for i, (blob, accumulator) in enumerate(found.items()):
+        result = accumulator.result(solver.ap_version)
+        for label in result.missing:
+            LOG.warning(glog.missing_detections(label))
+        if solver.show_per_class_result:
+            for label, ap in result.ap.items():
+                LOG.info(glog.class_ap(label, ap))
+        LOG.info(glog.test_output(i, blob, result.mean))
+        scores[blob] = result.mean
+    return scores
+
+
+def _test_average(net: Net, batches: int) -> dict[str, float]:
+    totals: dict[str, torch.Tensor] = {}
+    for _ in range(batches):
+        outputs = net()
+        for blob in net.outputs:
+            totals[blob] = totals.get(blob, 0) + outputs[blob].flatten() / batches
+    weights = {net.graph.blob_of[value]: weight for value, weight in net.loss_terms}
+    index = 0
+    for blob, total in totals.items():
+        for value in total.tolist():
+            LOG.info(glog.test_output(index, blob, value, weights.get(blob, 0.0)))
+            index += 1
+    return {blob: float(total.mean()) for blob, total in totals.items()}

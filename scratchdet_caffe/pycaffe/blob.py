@@ -1,0 +1,150 @@
+"""Blobs as pycaffe shows them: live numpy arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+Array = npt.NDArray[np.float32]
+
+
+class Blob:
+    """A named array of the net, with its gradient.
+
+    ``data`` and ``diff`` are float32 arrays that stay the same object from pass to pass, unless
+    the shape changes: a write in place reaches the next pass, and what a pass computes shows in
+    an array that somebody took before. Nothing is copied for blobs that nobody looks at.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._value: Tensor | None = None  # what the last pass computed
+        self._data: Array | None = None  # what somebody holds; the truth once it exists
+        self._diff: Array | None = None
+
+    @property
+    def data(self) -> Array:
+        """The values, ``shape``."""
+        if self._data is None:
+            if self._value is None:
+                self._data = np.zeros(self._shape, np.float32)
+            else:
+                self._data = _to_array(self._value)
+        return self._data
+
+    @property
+    def diff(self) -> Array:
+        """The gradient of the last backward pass, ``shape``."""
+        if self._diff is None:
+            self._diff = np.zeros(self._shape, np.float32)
+        return self._diff
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape."""
+        return self._shape
+
+    @property
+    def count(self) -> int:
+        """The number of values."""
+        return int(np.prod(self._shape))
+
+    @property
+    def num(self) -> int:
+        """Length of axis 0 (1 if there is none), as all four of the old names do."""
+        return self._legacy(0)
+
+    @property
+    def channels(self) -> int:
+        """Length of axis 1."""
+        return self._legacy(1)
+
+    @property
+    def height(self) -> int:
+        """Length of axis 2."""
+        return self._legacy(2)
+
+    @property
+    def width(self) -> int:
+        """Length of axis 3."""
+        return self._legacy(3)
+
+    def _legacy(self, axis: int) -> int:
+        return self._shape[axis] if axis < len(self._shape) else 1
+
+    def reshape(self, *shape: int) -> None:
+        """Give the blob another shape; its values start at 0 if the count changes."""
+        old = self._data if self._data is not None and self.count == np.prod(shape) else None
+        self._shape = tuple(int(dim) for dim in shape)
+        self._value = None
+        self._data = None if old is None else old.reshape(self._shape)
+        self._diff = None
+
+    def set_value(self, value: Tensor) -> None:
+        """Take what a pass computed; arrays that somebody holds show it at once."""
+        self._value = value.detach()
+        self._shape = tuple(value.shape)
+        if self._data is not None:
+            if self._data.shape == self._shape:
+                np.copyto(self._data, self._value.cpu().numpy())
+            else:
+                self._data = None
+        if self._diff is not None and self._diff.shape != self._shape:
+            self._diff = None
+
+    def set_diff(self, grad: Tensor | None) -> None:
+        """Take the gradient that a backward pass computed; None is zero."""
+        if grad is not None:
+            np.copyto(self.diff, grad.detach().cpu().numpy())
+        elif self._diff is not None:
+            self._diff.fill(0)
+
+    def as_tensor(self, device: torch.device) -> Tensor:
+        """Return the present values as a tensor, sharing memory with `data` where possible."""
+        if self._data is None and self._value is not None:
+            return self._value
+        return torch.from_numpy(self.data).to(device)
+
+
+class ParamBlob(Blob):
+    """A parameter blob: on a CPU its array is the parameter itself."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        super().__init__(tuple(tensor.shape))
+        self._tensor = tensor
+
+    @property
+    def data(self) -> Array:
+        """The values, ``shape``."""
+        if self._data is None:
+            self._data = self._tensor.detach().cpu().numpy()
+        return self._data
+
+    @property
+    def diff(self) -> Array:
+        """The gradient, summed over backward passes until it is cleared."""
+        if self._tensor.grad is None and self._tensor.requires_grad:
+            self._tensor.grad = torch.zeros_like(self._tensor)
+        if self._tensor.grad is None:
+            return super().diff
+        return self._tensor.grad.cpu().numpy()
+
+    def push(self) -> None:
+        """Bring what somebody wrote into `data` to a parameter on another device."""
+        if self._data is not None and self._tensor.device.type != "cpu":
+            with torch.no_grad():
+                self._tensor.copy_(torch.from_numpy(self._data))
+
+    def pull(self) -> None:
+        """Show in `data` what training made of a parameter on another device."""
+        if self._data is not None and self._tensor.device.type != "cpu":
+            np.copyto(self._data, self._tensor.detach().cpu().numpy())
+
+
+def _to_array(value: Tensor) -> Array:
+    array: Any = value.cpu().contiguous().numpy()
+    return np.require(array, np.float32, "W")
