@@ -8,8 +8,8 @@ from torch import Tensor
 
 from scratchdet_caffe.engine.detection.boxes import overlap
 
-#: How many pairs of boxes to hold at once.
-_PAIRS = 1 << 22
+#: How many pairs of boxes to hold at once: what a core's cache takes, what fills a GPU.
+_PAIRS_CPU, _PAIRS_GPU = 1 << 18, 1 << 24
 
 
 def suppress(boxes: Tensor, group: Tensor, threshold: float, eta: float = 1.0) -> Tensor:
@@ -28,7 +28,7 @@ def suppress(boxes: Tensor, group: Tensor, threshold: float, eta: float = 1.0) -
     keep = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     _, counts = torch.unique_consecutive(group, return_counts=True)
     starts = counts.cumsum(0) - counts
-    for chosen, size in _chunks(counts.tolist()):
+    for chosen, size in _chunks(counts.tolist(), _PAIRS_GPU if boxes.is_cuda else _PAIRS_CPU):
         place = torch.arange(size, device=boxes.device)
         chunk = torch.tensor(chosen, device=boxes.device)[:, None]
         filled = place < counts[chunk]
@@ -65,7 +65,7 @@ def _limits(threshold: float, eta: float, count: int) -> list[float]:
     return [float(limit) for limit in limits]
 
 
-def _chunks(counts: list[int]) -> list[tuple[list[int], int]]:
+def _chunks(counts: list[int], pairs: int) -> list[tuple[list[int], int]]:
     """Split groups into chunks: indices of groups of like size, and the largest size.
 
     A group of one box needs no suppression and is left out.
@@ -74,7 +74,7 @@ def _chunks(counts: list[int]) -> list[tuple[list[int], int]]:
     chosen: list[int] = []
     for i in sorted((i for i, count in enumerate(counts) if count > 1), key=lambda i: -counts[i]):
         size = counts[chosen[0]] if chosen else 0
-        if not chosen or counts[i] * 2 < size or (len(chosen) + 1) * size**2 > _PAIRS:
+        if not chosen or counts[i] * 2 < size or (len(chosen) + 1) * size**2 > pairs:
             chosen = []
             chunks.append((chosen, counts[i]))
         chosen.append(i)

@@ -22,16 +22,20 @@ def candidates(scores: Tensor, threshold: float, top_k: int, background: int) ->
         (D, 3) int64: image, class, prior, ordered by image and class, then score descending
         (of equal scores the lowest prior first).
     """
+    images, _, classes = scores.shape
     passing = scores > threshold
     if background >= 0:
         passing[..., background] = False
-    counts = passing.sum(1)  # (N, C)
-    if top_k >= 0:
-        image, label = (counts > top_k).nonzero().unbind(1)
-        crowded = scores[image, :, label].masked_fill(~passing[image, :, label], -torch.inf)
-        passing[image, :, label] = largest(crowded, torch.full_like(image, top_k))
     image, prior, label = passing.nonzero().unbind(1)
-    order = ranked(image * scores.shape[2] + label, scores[image, prior, label])
+    if top_k >= 0:
+        counts = torch.bincount(image * classes + label, minlength=images * classes)
+        crowded = (counts > top_k).nonzero()[:, 0]
+        if len(crowded):
+            at = crowded // classes, slice(None), crowded % classes
+            values = scores[at].masked_fill(~passing[at], -torch.inf)
+            passing[at] = largest(values, torch.full_like(crowded, top_k))
+            image, prior, label = passing.nonzero().unbind(1)
+    order = ranked(image * classes + label, scores[image, prior, label])
     return torch.stack([image, label, prior], dim=1)[order]
 
 

@@ -50,6 +50,8 @@ def prior_boxes(
 
 def _sides(param: pb.PriorBoxParameter) -> list[tuple[float, float]]:
     """Width and height in pixels of the K boxes of a cell, in Caffe's order."""
+    # Caffe takes this root in float32.
+    roots = torch.tensor(aspect_ratios(param)[1:], dtype=torch.float32).sqrt().tolist()
     sides = []
     for i, size in enumerate(param.min_size):
         side = int(size)  # Caffe keeps sizes as whole pixels
@@ -57,9 +59,7 @@ def _sides(param: pb.PriorBoxParameter) -> list[tuple[float, float]]:
         if param.max_size:
             between = math.sqrt(side * int(param.max_size[i]))
             sides.append((between, between))
-        sides += [
-            (side * math.sqrt(ratio), side / math.sqrt(ratio)) for ratio in aspect_ratios(param)[1:]
-        ]
+        sides += [(side * root, side / root) for root in roots]
     return sides
 
 
