@@ -57,10 +57,13 @@ def confidence_rank(conf: Tensor, labels: Tensor | int, kind: int) -> Tensor:
         kind: ``pb.MultiBoxLossParameter.SOFTMAX`` or ``LOGISTIC``.
     """
     with torch.no_grad():
+        softmax = kind == pb.MultiBoxLossParameter.SOFTMAX
+        # log_softmax makes one pass over the scores, logsumexp four.
+        score = F.log_softmax(conf, -1) if softmax else conf
         if isinstance(labels, int):
-            own = conf[..., labels]
+            own = score[..., labels]
         else:
-            own = conf.gather(-1, labels[..., None])[..., 0]
-        if kind == pb.MultiBoxLossParameter.SOFTMAX:
-            return (conf.logsumexp(-1) - own).clamp(max=MOST_SOFTMAX_LOSS)
+            own = score.gather(-1, labels[..., None])[..., 0]
+        if softmax:
+            return (-own).clamp(max=MOST_SOFTMAX_LOSS)
         return F.softplus(conf).sum(-1) - own
