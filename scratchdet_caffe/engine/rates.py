@@ -31,7 +31,7 @@ def check_policy(solver: pb.SolverParameter) -> None:
             f"solver: unknown lr_policy '{solver.lr_policy}'{nearest(solver.lr_policy, POLICIES)}"
         )
     for field in _NEEDS.get(solver.lr_policy, ()):
-        if not solver.HasField(field):  # type: ignore[arg-type]
+        if not solver.HasField(field):
             raise UserError(f"solver: lr_policy '{solver.lr_policy}' needs {field}")
     if solver.lr_policy == "plateau" and not solver.plateau_winsize:
         raise UserError("solver: lr_policy 'plateau' needs plateau_winsize")

@@ -8,10 +8,8 @@ The state is written last: where it exists, the snapshot is complete.
 
 from __future__ import annotations
 
-import glob
 import json
 import logging
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,14 +140,3 @@ def _seek(solver: Solver, sidecar: dict[str, Any]) -> None:
     for net, positions in zip(solver.test_nets, sidecar.get("test_positions", [])):
         for name, source in net.sources.items():
             source.position = positions.get(name, 0)
-
-
-def find_snapshots(prefix: str) -> list[Path]:
-    """Return the state files under ``prefix``, newest iteration last."""
-    folder, stem = Path(prefix).parent, Path(prefix).name
-    pattern = re.compile(re.escape(stem) + r"_iter_(\d+)\.solverstate")
-    found = []
-    for file in folder.glob(f"{glob.escape(stem)}_iter_*.solverstate"):
-        if match := pattern.fullmatch(file.name):
-            found.append((int(match[1]), file))
-    return [file for _, file in sorted(found)]

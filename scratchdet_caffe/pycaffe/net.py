@@ -152,10 +152,10 @@ class Net:
             if value not in made
         }
         feed = {blob: self.blobs[blob].as_tensor(device) for blob in self._net.inputs}
-        for blob, tensor in feed.items():
-            if graph.last[blob] != self._first[blob]:
+        for name, tensor in feed.items():
+            if graph.last[name] != self._first[name]:
                 # A layer works in place on it: what it makes is shown in the same array.
-                feed[blob] = tensor.clone()
+                feed[name] = tensor.clone()
         if graph.force_backward:
             for tensor in (*given.values(), *feed.values()):
                 tensor.requires_grad_(tensor.is_floating_point())

@@ -63,7 +63,7 @@ class AnnotatedData(Source):
         self.batches = self._batches(seed, position)
 
     @property
-    def position(self) -> int:  # type: ignore[override]
+    def position(self) -> int:
         """Records handed out so far."""
         return self.batches.position
 
