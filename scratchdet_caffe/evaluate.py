@@ -17,6 +17,7 @@ from typing import Any
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_prototxt
 from scratchdet_caffe.cli import Parser, run, text_table
+from scratchdet_caffe.engines import DEVICES, ENGINES, load_engine
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import write_text
 from scratchdet_caffe.metrics import (
@@ -118,8 +119,8 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("--model", type=Path, help="another test.prototxt")
     parser.add_argument("--weights", type=Path, help="another .caffemodel")
-    parser.add_argument("--engine", choices=("torch", "caffe"), default="torch")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--engine", choices=ENGINES, default="torch")
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: JOB_DIR/results")
     parser.add_argument(
         "--min-map", type=float, metavar="X", help="exit with 1 if the 11-point mAP is lower"
@@ -127,8 +128,6 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     model, weights, out, version = locate(args)
     test = read_test_net(model)
-
-    from scratchdet_caffe.pycaffe import load_engine  # may import torch
 
     caffe = load_engine(args.engine, device=args.device)
     net = caffe.Net(str(model), str(weights), caffe.TEST)

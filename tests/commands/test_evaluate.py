@@ -6,7 +6,6 @@ import json
 import sys
 import types
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -76,10 +75,8 @@ class StandInNet:
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A trained job in the current folder, and the stand-in engine."""
     monkeypatch.chdir(tmp_path)
-    engine: Any = types.ModuleType("scratchdet_caffe.pycaffe")
     caffe = types.SimpleNamespace(Net=StandInNet, TEST=1)
-    engine.load_engine = lambda name, device: caffe
-    monkeypatch.setitem(sys.modules, "scratchdet_caffe.pycaffe", engine)
+    monkeypatch.setattr(evaluate, "load_engine", lambda name, device: caffe)
 
     job = Path("job")
     job.mkdir()

@@ -1,0 +1,96 @@
+"""``python -m scratchdet_caffe.report``: the HTML report of a job, CSV and plots of a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.cli import Parser, run
+from scratchdet_caffe.data.database import Database
+from scratchdet_caffe.data.pixels import pixels_of
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.files import write_text, written_aside
+from scratchdet_caffe.report.curves import map_curve, picture, training_curve
+from scratchdet_caffe.report.export import csv_tables
+from scratchdet_caffe.report.job import JobFolder, read_job
+from scratchdet_caffe.report.log import read_log
+from scratchdet_caffe.report.page import Picture, render_page
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the command."""
+    if argv[:1] == ["log"]:
+        return log_main(argv[1:])
+    parser = Parser(
+        "report",
+        "Write one HTML page about a job: curves, AP per class, precision and recall, pictures.\n"
+        "`report log FILE --out DIR` makes CSV and plots from any Caffe log instead.",
+        "python -m scratchdet_caffe.report models/root_resnet18/shapes/mini_128",
+    )
+    parser.add_argument("job", type=Path, metavar="JOB_DIR", help="the folder of a job")
+    parser.add_argument("--out", type=Path, help="the page (default: JOB_DIR/report.html)")
+    parser.add_argument(
+        "--pictures", type=int, default=12, metavar="N", help="how many to draw (default: 12)"
+    )
+    args = parser.parse_args(argv)
+    job = read_job(args.job)
+    out = args.out or args.job / "report.html"
+    write_text(out, render_page(job, some_pictures(job, args.pictures), out))
+    print(f"report: {out}")
+    return None
+
+
+def some_pictures(job: JobFolder, count: int) -> list[Picture]:
+    """Return ``count`` images, evenly over the scored test set, with their pixels.
+
+    Without results, or where the database is not at hand, there are none.
+    """
+    model = job.path / "test.prototxt"
+    if job.results is None or not model.exists() or count < 1:
+        return []
+    net = read_prototxt(model, pb.NetParameter)
+    sources = [layer.data_param.source for layer in net.layer if layer.type == "AnnotatedData"]
+    if not sources or not Path(sources[0]).exists():
+        print(f"report: no pictures: {sources[:1] or 'the database'} is not here")
+        return []
+    database, images = Database(sources[0]), job.results.images
+    if len(database) != len(images):
+        raise UserError(
+            f"{sources[0]} holds {len(database)} images, but {job.path}/results/detections.json "
+            f"has {len(images)}: run evaluate again"
+        )
+    chosen = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round())
+    return [(images[int(i)], pixels_of(database.record(int(i)).datum)) for i in chosen]
+
+
+def log_main(argv: Sequence[str]) -> None:
+    """Run ``report log``."""
+    parser = Parser(
+        "report log",
+        "Make CSV tables, in the columns of Caffe's parse_log.py, and plots from a Caffe log.",
+        "python -m scratchdet_caffe.report log train.log --out plots",
+    )
+    parser.add_argument("log", type=Path, metavar="FILE", help="any Caffe log")
+    parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="default: here")
+    args = parser.parse_args(argv)
+    log, name = read_log(args.log), args.log.name
+    made = []
+    for suffix, text in csv_tables(log).items():
+        made.append(args.out / f"{name}.{suffix}")
+        write_text(made[-1], text)
+    figures = {"loss": training_curve(log)} if len(log.loss.value) else {}
+    figures |= {f"test{net or ''}": map_curve(log, net=net) for net in log.test}
+    for suffix, figure in figures.items():
+        made.append(args.out / f"{name}.{suffix}.png")
+        with written_aside(made[-1]) as stream:
+            stream.write(picture(figure, "png"))
+    print("\n".join(str(path) for path in made))
+    return None
+
+
+if __name__ == "__main__":
+    run("report", main)
