@@ -6,6 +6,7 @@ pictures are encoded as JPEG.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,12 +14,12 @@ import cv2
 import numpy as np
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.data.pixels import decode
+from scratchdet_caffe.data.pixels import Pixels, decode
 from scratchdet_caffe.data.voc import VocAnnotation
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import read_bytes
 
-JPEG_QUALITY = 95
+QUALITY = 95  # OpenCV's default for JPEG, which convert_annoset leaves alone
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,8 @@ class ListEntry:
         return PurePosixPath(self.picture).stem
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture as it goes into the database: JPEG bytes, height and width in pixels."""
-
-    data: bytes
-    height: int
-    width: int
-
-
-def read_picture(path: Path) -> Picture:
-    """Read and decode the picture ``path``; what is no JPEG becomes one.
+def picture_size(path: Path) -> tuple[int, int]:
+    """Decode the picture ``path`` and return its height and width, pixels.
 
     Raises:
         UserError: The file is missing, cut short or cannot be decoded.
@@ -54,15 +46,29 @@ def read_picture(path: Path) -> Picture:
         raise UserError(f"{path}: the picture is empty")
     if not _complete(data):
         raise UserError(f"{path}: the picture is truncated: its end marker is missing")
+    height, width, _ = _decoded(path, data).shape
+    return height, width
+
+
+def jpeg_of(path: Path) -> bytes:
+    """Return the picture ``path`` as JPEG: a JPEG file byte for byte, others encoded.
+
+    Raises:
+        UserError: The file is missing or cannot be decoded.
+    """
+    data = read_bytes(path, "picture")
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        return data
+    pixels = _decoded(path, data)
+    encoded: bytes = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    return encoded
+
+
+def _decoded(path: Path, data: bytes) -> Pixels:
     pixels = decode(data, cv2.IMREAD_COLOR)
     if pixels is None:
         raise UserError(f"{path}: the picture cannot be decoded")
-    if path.suffix.lower() not in (".jpg", ".jpeg"):
-        done, encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-        if not done:
-            raise UserError(f"{path}: the picture cannot be encoded as JPEG")
-        data = encoded.tobytes()
-    return Picture(data, pixels.shape[0], pixels.shape[1])
+    return pixels
 
 
 def _complete(data: bytes) -> bool:
@@ -79,27 +85,31 @@ def _complete(data: bytes) -> bool:
 
 
 def record_of(
-    picture: Picture, annotation: VocAnnotation | None, labels: dict[str, int]
+    jpeg: bytes,
+    size: tuple[int, int],
+    annotation: VocAnnotation | None,
+    labels: Mapping[str, int],
 ) -> pb.AnnotatedDatum:
-    """Return the record of ``picture``.
+    """Return the record of a picture.
 
     Boxes are divided by the size that the XML gives (the picture's where it gives none) in
     float32, without subtracting one and without clipping. Groups stand in the order in which
     their label first appears; instance_id counts within a group.
 
     Args:
-        picture: Bytes and size.
+        jpeg: The encoded picture.
+        size: Its height and width, pixels.
         annotation: Its objects; None gives a record without groups.
         labels: The label map, ``{name: label}``; it must know every class.
     """
     record = pb.AnnotatedDatum(type=pb.AnnotatedDatum.BBOX)
     record.datum.channels = 3
-    record.datum.height, record.datum.width = picture.height, picture.width
-    record.datum.data, record.datum.label, record.datum.encoded = picture.data, -1, True
+    record.datum.height, record.datum.width = size
+    record.datum.data, record.datum.label, record.datum.encoded = jpeg, -1, True
     if annotation is None:
         return record
-    width = np.float32(annotation.width or picture.width)
-    height = np.float32(annotation.height or picture.height)
+    width = np.float32(annotation.width or size[1])
+    height = np.float32(annotation.height or size[0])
     groups: dict[int, pb.AnnotationGroup] = {}
     for item in annotation.objects:
         label = labels[item.name]

@@ -7,7 +7,6 @@ records)`` writes. Real Caffe reads what this writes, and the other way round.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import weakref
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ import lmdb
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_binary
+from scratchdet_caffe.data.folders import folder_aside
 from scratchdet_caffe.errors import UserError
 
 MAP_SIZE = 1 << 40  # address space, not disk: what Caffe itself reserves
@@ -132,17 +132,11 @@ def write_database(
     Raises:
         UserError: The folder cannot be written.
     """
-    final = Path(path)
-    aside = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
-        _fill(aside, records)
-        _replace(aside, final)
-    except (lmdb.Error, OSError) as error:
-        raise UserError(f"{final}: cannot write this LMDB: {error}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        with folder_aside(path) as aside:
+            _fill(aside, records)
+    except lmdb.Error as error:
+        raise UserError(f"{path}: cannot write this LMDB: {error}") from error
 
 
 def _fill(folder: Path, records: Iterable[tuple[str, pb.AnnotatedDatum]]) -> None:
@@ -160,13 +154,3 @@ def _fill(folder: Path, records: Iterable[tuple[str, pb.AnnotatedDatum]]) -> Non
         environment.sync(True)
     finally:
         environment.close()
-
-
-def _replace(aside: Path, final: Path) -> None:
-    # A folder cannot be moved onto a full one: the old steps aside first.
-    old = final.with_name(f".{final.name}.{os.getpid()}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if final.exists():
-        os.replace(final, old)
-    os.replace(aside, final)
-    shutil.rmtree(old, ignore_errors=True)

@@ -7,11 +7,11 @@ that, and a resize shrinks the window. None of these steps needs the canvas: the
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from scratchdet_caffe.data.pixels import Pixels, as_pixels
 
@@ -72,11 +72,10 @@ def resized(patch: Patch, size: tuple[int, int], interpolation: int) -> Pixels:
         size: Pixels; equal to the view's own size for no resize at all.
         interpolation: One of OpenCV's ``INTER_`` numbers.
     """
-    pixels = patch.pixels
+    if size == patch.view:
+        return patch.pixels if patch.whole else _on_canvas(patch).pixels
     if patch.whole:
-        if size == patch.view:
-            return pixels
-        return as_pixels(cv2.resize(pixels, size, interpolation=interpolation))
+        return as_pixels(cv2.resize(patch.pixels, size, interpolation=interpolation))
     scale = (patch.view[0] / size[0], patch.view[1] / size[1])
     if interpolation == cv2.INTER_AREA:
         # Enlarging by area has sampling rules of its own; such a canvas is small.
@@ -87,8 +86,9 @@ def resized(patch: Patch, size: tuple[int, int], interpolation: int) -> Pixels:
 
 
 def _canvas(patch: Patch, size: tuple[int, int]) -> Pixels:
-    shape = (size[1], size[0], len(patch.fill))
-    return np.ascontiguousarray(np.broadcast_to(patch.fill, shape))
+    row = np.tile(patch.fill, size[0])  # whole rows copy fast, single pixels do not
+    canvas: Pixels = np.broadcast_to(row, (size[1], len(row))).copy()
+    return canvas.reshape(size[1], size[0], len(patch.fill))
 
 
 def _on_canvas(patch: Patch) -> Patch:
@@ -123,14 +123,13 @@ def _warped(
     )
     x0, x1 = _reached(patch.left, width, scale[0], size[0])
     y0, y1 = _reached(patch.top, height, scale[1], size[1])
-    # Nearest takes the pixel left of the sample point, the others look at pixel centres.
-    centre = 0.0 if interpolation == cv2.INTER_NEAREST else 0.5
-    matrix = np.array(
-        [
-            [scale[0], 0, (x0 + centre) * scale[0] - 0.5 - patch.left + before],
-            [0, scale[1], (y0 + centre) * scale[1] - 0.5 - patch.top + above],
-        ]
-    )
+    # Where output pixel (x0, y0) looks in the tile: its centre, but for nearest its corner,
+    # with a nudge because many corners lie on a tie of the rounding.
+    nearest = interpolation == cv2.INTER_NEAREST
+    centre, nudge = (0.0, 1 / 256) if nearest else (0.5, 0.0)
+    at_x = (x0 + centre) * scale[0] - 0.5 + nudge - patch.left + before
+    at_y = (y0 + centre) * scale[1] - 0.5 + nudge - patch.top + above
+    matrix = np.array([[scale[0], 0, at_x], [0, scale[1], at_y]])
     output[y0:y1, x0:x1] = as_pixels(
         cv2.warpAffine(
             tile,
@@ -151,30 +150,17 @@ def _reached(start: int, length: int, scale: float, size: int) -> tuple[int, int
 
 
 def _averaged(patch: Patch, size: tuple[int, int], scale: tuple[float, float]) -> Pixels:
-    """Average the field over each output pixel.
-
-    The integral of a picture is bilinear between its pixels' corners, so its differences at
-    the corners of the output pixels are exact.
-    """
+    """Average the field over each output pixel, from the view's corner to the picture's end."""
+    output = _canvas(patch, size)
     height, width = patch.pixels.shape[:2]
     if not height or not width:
-        return _canvas(patch, size)
-    integral = np.asarray(cv2.integral(patch.pixels, sdepth=cv2.CV_64F), np.float64)
-    integral = integral.reshape(height + 1, width + 1, -1)
-    corner = [np.arange(n + 1) * s for n, s in zip(size, scale)]
-    xs = (corner[0] - patch.left).clip(0, width)
-    ys = (corner[1] - patch.top).clip(0, height)
-    sums = _differences(_differences(integral, ys, 0), xs, 1)
-    covered = np.diff(ys)[:, None, None] * np.diff(xs)[None, :, None]
-    cell = scale[0] * scale[1]
-    return np.rint((sums + patch.fill * (cell - covered)) / cell).clip(0, 255).astype(np.uint8)
-
-
-def _differences(
-    integral: npt.NDArray[np.float64], at: npt.NDArray[np.float64], axis: int
-) -> npt.NDArray[np.float64]:
-    """Return the differences of ``integral`` between the places ``at`` along ``axis``."""
-    low = np.minimum(at.astype(np.intp), integral.shape[axis] - 2)
-    share = (at - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
-    below, above = integral.take(low, axis), integral.take(low + 1, axis)
-    return np.asarray(np.diff(below + (above - below) * share, axis=axis))
+        return output
+    columns = min(int((patch.left + width) / scale[0]) + 1, size[0])
+    rows = min(int((patch.top + height) / scale[1]) + 1, size[1])
+    reach = (math.ceil(columns * scale[0]), math.ceil(rows * scale[1]))
+    view = (min(reach[0], patch.view[0]), min(reach[1], patch.view[1]))
+    field = _on_canvas(patch._replace(view=view)).pixels
+    # Scales instead of a size: the field is seldom a whole number of output pixels long.
+    small = cv2.resize(field, None, fx=1 / scale[0], fy=1 / scale[1], interpolation=cv2.INTER_AREA)
+    output[:rows, :columns] = as_pixels(small)[:rows, :columns]
+    return output

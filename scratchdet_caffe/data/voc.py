@@ -11,7 +11,6 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from xml.etree import ElementTree
 
 from scratchdet_caffe.errors import UserError, nearest
@@ -131,27 +130,3 @@ def problems_of(
             box = ", ".join(f"{edge:g}" for edge in item.box)
             faults.append(f"{where}: box ({box}) leaves the {said[1]}x{said[0]} picture")
     return faults
-
-
-def read_image_set(path: str | os.PathLike[str]) -> list[str]:
-    """Return the picture names that an ImageSets/Main list gives, one a line.
-
-    Lists of one class have a second column (1, -1, 0), which is ignored.
-
-    Raises:
-        UserError: The list is missing or empty.
-    """
-    lines = read_bytes(path, "list of pictures").decode("utf-8", "replace").split("\n")
-    names = [line.split()[0] for line in lines if line.strip()]
-    if not names:
-        raise UserError(f"{path}: the list is empty: it must name one picture a line")
-    return names
-
-
-def find_picture(folder: Path, stem: str) -> Path | None:
-    """Return the picture called ``stem`` in ``folder``, whichever its extension, or None."""
-    for extension in (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp"):
-        path = folder / (stem + extension)
-        if path.is_file():
-            return path
-    return None

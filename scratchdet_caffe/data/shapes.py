@@ -1,0 +1,201 @@
+"""A synthetic detection set in VOC layout: six kinds of shapes on textured grounds.
+
+Form alone tells the classes apart: colour, texture, rotation and contrast are drawn alike for
+all. Sides are log-uniform from 0.2 to 0.6 of the picture (before an aspect ratio between 0.8
+and 1.25); one in ten is tiny, 0.07 to 0.11, and marked difficult, as is what is mostly hidden
+behind other shapes. A picture holds one to five shapes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from scratchdet_caffe.data.folders import folder_aside, tracked
+from scratchdet_caffe.data.pixels import Pixels
+from scratchdet_caffe.data.voc import EDGES, VocObject
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.files import write_text
+
+Floats = npt.NDArray[np.float32]
+CLASSES = ("circle", "cross", "ring", "square", "star", "triangle")
+
+SIDES, TINY_SIDES = (0.2, 0.6), (0.07, 0.11)
+TINY_SHARE = 0.1
+MOST_COVERED = 0.25  # of a shape by one drawn over it
+VISIBLE = 0.5  # below this share of its pixels a shape is difficult
+CONTRAST = 45  # least distance of mean grey between a shape and the ground behind it
+JPEG_QUALITY = 92
+
+
+def write_shapes(folder: Path, train: int, test: int, size: int, seed: int) -> None:
+    """Write the set to ``folder``: JPEGImages, Annotations, ImageSets/Main/{trainval,test}.txt.
+
+    Args:
+        folder: Written aside first; an older one is replaced.
+        train: Pictures for training.
+        test: Pictures for testing.
+        size: Width and height of each, pixels.
+        seed: Every picture is a function of (seed, its number) alone.
+
+    Raises:
+        UserError: A number is too small, or the folder cannot be written.
+    """
+    if min(train, test) < 1 or size < 32:
+        raise UserError("shapes: at least one picture in each set, of at least 32 pixels")
+    with folder_aside(folder) as aside:
+        for name in ("JPEGImages", "Annotations"):
+            (aside / name).mkdir()
+        stems = [f"shapes_{number:06d}" for number in range(train + test)]
+        for number, stem in enumerate(tracked(stems, len(stems), "drawing shapes")):
+            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, number))))
+            picture, objects = draw_picture(size, rng)
+            jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+            (aside / "JPEGImages" / f"{stem}.jpg").write_bytes(jpeg.tobytes())
+            (aside / "Annotations" / f"{stem}.xml").write_text(_xml(stem, size, objects))
+        sets = aside / "ImageSets" / "Main"
+        write_text(sets / "trainval.txt", "".join(f"{stem}\n" for stem in stems[:train]))
+        write_text(sets / "test.txt", "".join(f"{stem}\n" for stem in stems[train:]))
+
+
+@dataclass
+class _Shape:
+    name: str
+    tiny: bool
+    mask: Floats  # (size, size): how much of each pixel it covers, and nothing hides
+    pixels: float  # what it covered when it was drawn
+    box: tuple[float, float, float, float]
+
+    def as_object(self) -> VocObject:
+        hidden = float(self.mask.sum()) < VISIBLE * self.pixels
+        return VocObject(self.name, self.box, self.tiny or hidden)
+
+
+def draw_picture(size: int, rng: np.random.Generator) -> tuple[Pixels, list[VocObject]]:
+    """Draw one picture ``(size, size, 3)`` and return it with its objects."""
+    canvas = _ground(size, rng)
+    shapes: list[_Shape] = []
+    for _ in range(int(rng.integers(1, 6))):
+        shape = _placed(size, shapes, rng)
+        if shape is None:
+            continue
+        behind = float((canvas.mean(axis=2) * shape.mask).sum()) / shape.pixels
+        paint = _texture(size, _contrasting(behind, rng), rng.uniform(0, 25), rng)
+        canvas += (paint - canvas) * shape.mask[..., None]
+        for other in shapes:
+            other.mask *= 1 - shape.mask
+        shapes.append(shape)
+    canvas += rng.normal(0, rng.uniform(2, 7), canvas.shape)
+    picture = np.rint(canvas).clip(0, 255).astype(np.uint8)
+    return picture, [shape.as_object() for shape in shapes]
+
+
+def _placed(size: int, others: list[_Shape], rng: np.random.Generator) -> _Shape | None:
+    """Return a shape at a place where it does not hide too much, or None if there is none."""
+    name, tiny = CLASSES[int(rng.integers(len(CLASSES)))], rng.random() < TINY_SHARE
+    low, high = TINY_SIDES if tiny else SIDES
+    side = size * math.exp(rng.uniform(math.log(low), math.log(high)))
+    for _ in range(20):
+        mask = _mask(name, side, size, rng)
+        if all((mask * other.mask).sum() <= MOST_COVERED * other.pixels for other in others):
+            rows, columns = np.nonzero(mask > 0.3)
+            # VOC counts pixels from 1, and a box includes its last pixel.
+            box = (columns.min() + 1, rows.min() + 1, columns.max() + 1, rows.max() + 1)
+            edges = (float(box[0]), float(box[1]), float(box[2]), float(box[3]))
+            return _Shape(name, tiny, mask, float(mask.sum()), edges)
+    return None
+
+
+def _mask(name: str, side: float, size: int, rng: np.random.Generator) -> Floats:
+    """Draw the outline of a shape, stretched, turned and somewhere inside the picture."""
+    stretch, angle = math.sqrt(rng.uniform(0.8, 1.25)), rng.uniform(0, 2 * math.pi)
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    outlines = [points * [stretch, 1 / stretch] @ turn * side / 2 for points in OUTLINES[name]]
+    reach = np.abs(outlines[0]).max(axis=0) + 1
+    centre = rng.uniform(reach, size - 1 - reach)
+    mask = np.zeros((size, size), np.uint8)
+    for points, value in zip(outlines, (255, 0)):  # a second outline is a hole
+        fixed = np.rint((points + centre) * 16).astype(np.int32)  # 1/16 pixel: shift=4
+        cv2.fillPoly(mask, [fixed], value, cv2.LINE_AA, shift=4)
+    return np.asarray(mask / 255, np.float32)
+
+
+def _regular(corners: int, radius: float = 1.0, inner: float | None = None) -> Floats:
+    """Return a regular polygon ``(corners, 2)``, or a star that dips to ``inner``."""
+    count = corners if inner is None else 2 * corners
+    angles = np.arange(count) * 2 * math.pi / count
+    radii = np.full(count, radius)
+    if inner is not None:
+        radii[1::2] = inner
+    points = np.stack([np.cos(angles), np.sin(angles)], axis=1) * radii[:, None]
+    return np.asarray(points, np.float32)
+
+
+def _cross(arm: float = 0.3) -> Floats:
+    quarter = np.array([[1, -arm], [1, arm], [arm, arm]], np.float32)
+    turns = [np.array([[c, s], [-s, c]], np.float32) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+    return np.concatenate([quarter @ turn for turn in turns])
+
+
+# In units of half a side. A second outline is a hole.
+OUTLINES: dict[str, list[Floats]] = {
+    "circle": [_regular(40)],
+    "cross": [_cross()],
+    "ring": [_regular(40), _regular(40, 0.55)],
+    "square": [_regular(4, 1.15)],
+    "star": [_regular(5, 1.1, 0.45)],
+    "triangle": [_regular(3, 1.15)],
+}
+
+
+def _ground(size: int, rng: np.random.Generator) -> Floats:
+    """Return a textured ground with a few lines that are no object."""
+    canvas = _texture(size, rng.uniform(40, 215, 3), rng.uniform(10, 40), rng)
+    for _ in range(int(rng.integers(0, 5))):
+        start, end = rng.integers(0, size, (2, 2)).tolist()
+        cv2.line(canvas, start, end, rng.uniform(20, 235, 3).tolist(), int(rng.integers(1, 3)))
+    return canvas
+
+
+def _texture(
+    size: int, colour: npt.NDArray[np.float64], strength: float, rng: np.random.Generator
+) -> Floats:
+    """Return ``(size, size, 3)`` around ``colour``: clouds, stripes or checks."""
+    kind, angle = int(rng.integers(3)), rng.uniform(0, math.pi)
+    if kind == 0:
+        grains = rng.normal(0, 0.6, (int(rng.integers(3, 14)),) * 2 + (3,)).astype(np.float32)
+        field = np.asarray(cv2.resize(grains, (size, size), interpolation=cv2.INTER_CUBIC))
+    else:
+        y, x = np.mgrid[:size, :size] * (rng.uniform(3, 12) * 2 * math.pi / size)
+        along = np.sin(x * math.cos(angle) + y * math.sin(angle))
+        across = np.sin(y * math.cos(angle) - x * math.sin(angle))
+        field = (along if kind == 1 else np.sign(along * across))[..., None]
+    return (colour + strength * field).astype(np.float32)
+
+
+def _contrasting(behind: float, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Return a random colour whose mean grey is at least CONTRAST away from ``behind``."""
+    while True:
+        colour = rng.uniform(15, 240, 3)
+        if abs(colour.mean() - behind) >= CONTRAST:
+            return colour
+
+
+def _xml(stem: str, size: int, objects: list[VocObject]) -> str:
+    parts = [
+        f"<annotation>\n\t<filename>{stem}.jpg</filename>\n\t<size>\n\t\t<width>{size}</width>\n"
+        f"\t\t<height>{size}</height>\n\t\t<depth>3</depth>\n\t</size>\n"
+    ]
+    for item in objects:
+        edges = "".join(f"<{tag}>{edge:g}</{tag}>" for tag, edge in zip(EDGES, item.box))
+        parts.append(
+            f"\t<object>\n\t\t<name>{item.name}</name>\n"
+            f"\t\t<difficult>{item.difficult:d}</difficult>\n"
+            f"\t\t<bndbox>{edges}</bndbox>\n\t</object>\n"
+        )
+    return "".join(parts) + "</annotation>\n"
