@@ -1,0 +1,78 @@
+"""What the reference refuses ends here in a sentence that names the layer."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+import scratchdet_caffe.pycaffe as caffe
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.caffeproto import parse_text
+from scratchdet_caffe.engine.shapes import known_types
+from scratchdet_caffe.errors import UserError
+
+TABLE = Path(__file__).parents[3] / "shared" / "golden" / "layers" / "refused.csv"
+
+# The table gives the layers only; these are bottoms on which the reference's message comes true.
+BOTTOMS = {
+    "conv-kernel-larger-than-input": {"x": (1, 3, 2, 2)},
+    "pool-three-axes": {"x": (2, 3, 6)},
+    "bn-one-axis": {"x": (6,)},
+    "scale-too-many-axes": {"x": (2, 3)},
+    "concat-mismatch": {"a": (2, 3, 4), "b": (2, 3, 5)},
+    "permute-out-of-range": {"x": (2, 3)},
+    "permute-duplicate": {"x": (2, 3)},
+    "reshape-bad-count": {"x": (3, 4)},
+}
+DEFAULT = (2, 3, 6, 6)
+
+
+def rows() -> list[dict[str, str]]:
+    if not TABLE.exists():
+        return []
+    with TABLE.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.mark.skipif(not TABLE.exists(), reason="needs ../shared/golden/layers")
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row["case"])
+def test_refused_with_a_sentence(row: dict[str, str], tmp_path: Path) -> None:
+    if row["case"] in ("net-unknown-field", "net-unknown-type"):
+        wanted = {"ReLU"}
+    else:
+        wanted = {layer.type for layer in parse_text(row["layer_text"], pb.NetParameter).layer}
+    missing = wanted - set(known_types())
+    if missing:
+        pytest.skip(f"the engine has no layer {', '.join(sorted(missing))} yet")
+    path = tmp_path / "net.prototxt"
+    path.write_text(with_inputs(row["layer_text"], row["case"]))
+    with pytest.raises(UserError) as caught:
+        net = caffe.Net(path, getattr(caffe, row["phase"]))
+        net.forward()
+        net.backward()
+    sentence = str(caught.value)
+    assert "layer '" in sentence or "net.prototxt:" in sentence, sentence
+    assert "\n" not in sentence
+
+
+def with_inputs(text: str, case: str) -> str:
+    """Put Input layers in front for the bottoms that no layer of ``text`` makes."""
+    try:
+        net = parse_text(text, pb.NetParameter)
+    except UserError:
+        return text
+    made = {top for layer in net.layer for top in layer.top}
+    shapes = BOTTOMS.get(case, {})
+    front = ""
+    for layer in net.layer:
+        for bottom in layer.bottom:
+            if bottom not in made and not (case == "net-unknown-bottom" and bottom == "q"):
+                made.add(bottom)
+                dims = " ".join(f"dim: {d}" for d in shapes.get(bottom, DEFAULT))
+                front += (
+                    f'layer {{ name: "in_{bottom}" type: "Input" top: "{bottom}" '
+                    f"input_param {{ shape {{ {dims} }} }} }}\n"
+                )
+    return front + text
