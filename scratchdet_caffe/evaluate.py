@@ -7,7 +7,6 @@ Runs the TEST net once over the set through the pycaffe API, of whichever engine
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from collections.abc import Sequence
@@ -27,27 +26,24 @@ from scratchdet_caffe.metrics import (
     write_results,
 )
 from scratchdet_caffe.scoring import detect, read_test_net
+from scratchdet_caffe.snapshots import find_snapshots
 
 EXIT_BELOW_MINIMUM = 1
 
 
-def newest_weights(folder: Path) -> Path:
-    """Return the ``*_iter_N.caffemodel`` of the largest N in ``folder``.
+def newest_weights(folder: Path, solver: pb.SolverParameter) -> Path:
+    """Return the ``.caffemodel`` of the last snapshot that ``solver`` left in ``folder``.
 
     Raises:
         UserError: There is none.
     """
-    found = [
-        (int(match[1]), path)
-        for path in folder.glob("*_iter_*.caffemodel*")
-        if (match := re.search(r"_iter_(\d+)\.caffemodel(\.h5)?$", path.name))
-    ]
+    found = find_snapshots(str(folder / Path(solver.snapshot_prefix).name), ".caffemodel")
     if not found:
         raise UserError(
             f"{folder}: no *_iter_N.caffemodel in it; train first "
             f"(python -m scratchdet_caffe.train --solver {folder / 'solver.prototxt'})"
         )
-    return max(found)[1]
+    return found[-1]
 
 
 def locate(args: Any) -> tuple[Path, Path, Path, str]:
@@ -59,16 +55,17 @@ def locate(args: Any) -> tuple[Path, Path, Path, str]:
     if args.job is None:
         if not (args.model and args.weights):
             raise UserError("give JOB_DIR, or --model test.prototxt and --weights W.caffemodel")
-        model, folder, version = args.model, args.weights.parent, "11point"
+        model, weights, version = args.model, args.weights, "11point"
+    elif not args.job.is_dir():
+        raise UserError(f"{args.job}: no such folder (gen makes the folder of a job)")
     else:
-        if not args.job.is_dir():
-            raise UserError(f"{args.job}: no such folder (gen makes the folder of a job)")
-        model, folder = args.model or args.job / "test.prototxt", args.job
-        version = read_prototxt(args.job / "solver.prototxt", pb.SolverParameter).ap_version
-    weights = args.weights or newest_weights(folder)
+        solver = read_prototxt(args.job / "solver.prototxt", pb.SolverParameter)
+        model = args.model or args.job / "test.prototxt"
+        weights = args.weights or newest_weights(args.job, solver)
+        version = solver.ap_version
     if not weights.is_file():
         raise UserError(f"{weights}: no such weights file")
-    return model, weights, args.out or folder / "results", version
+    return model, weights, args.out or (args.job or weights.parent) / "results", version
 
 
 def print_table(metrics: dict[str, Any], out: Path) -> None:

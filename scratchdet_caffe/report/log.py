@@ -121,6 +121,7 @@ class _Reader:
         self.iteration = 0
         self.test_net = 0
         self.resumed = False
+        self.per_class: set[int] = set()  # test nets whose classes are printed
         self.rules: list[tuple[re.Pattern[str], Callable[[re.Match[str]], None]]] = [
             (re.compile(pattern, re.IGNORECASE), rule)
             for pattern, rule in (
@@ -206,6 +207,7 @@ class _Reader:
         return f"{found['name']}_{found['index']}" if taken else found["name"]
 
     def on_class(self, found: re.Match[str]) -> None:
+        self.per_class.add(self.test_net)
         self.put(found["value"], "class", self.test_net, int(found["label"]))
 
     def on_nothing_found(self, found: re.Match[str]) -> None:
@@ -229,7 +231,8 @@ class _Reader:
                     train[name] = _series(points)
                 case "test", int(net), str(name) if points:
                     test.setdefault(net, {})[name] = _series(points)
-                case "class", int(net), int(label) if points:
+                # Caffe warns of classes without detections even where it prints no class.
+                case "class", int(net), int(label) if points and net in self.per_class:
                     class_ap.setdefault(net, {})[label] = _series(points)
         return CaffeLog(
             net=self.net,

@@ -81,7 +81,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     job = Path("job")
     job.mkdir()
     (job / "test.prototxt").write_text(NET.format(classes=3))
-    (job / "solver.prototxt").write_text('ap_version: "11point"')
+    (job / "solver.prototxt").write_text('ap_version: "11point" snapshot_prefix: "x/net"')
     for iteration in (90, 100, 20):
         (job / f"net_iter_{iteration}.caffemodel").write_bytes(b"weights")
     Path("labelmap.prototxt").write_text(LABEL_MAP)

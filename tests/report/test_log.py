@@ -153,6 +153,13 @@ def test_a_name_with_several_numbers_keeps_them_apart() -> None:
     }
 
 
+def test_a_warning_alone_makes_no_class_curve() -> None:
+    texts = [glog.solving("n"), glog.testing(0), glog.missing_detections(4)]
+    assert parse_log(lines(*texts)).class_ap == {}
+    log = parse_log(lines(*texts, glog.class_ap(1, 0.5)))
+    assert {k: s.value[0] for k, s in log.class_ap[0].items()} == {4: 0.0, 1: 0.5}
+
+
 def test_later_caffes_print_the_speed() -> None:
     log = parse_log(lines("Iteration 20 (3.2 iter/s, 6.2s/20 iters), loss = 1.5"))
     assert (log.loss.iteration[0], log.loss.value[0]) == (20, 1.5)
