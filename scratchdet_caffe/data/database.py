@@ -38,8 +38,7 @@ class _Environment:
     @classmethod
     def shared(cls, folder: Path) -> _Environment:
         status = (folder / "data.mdb").stat()
-        # A child must not use the environment of its parent: it opens its own.
-        key = (os.getpid(), status.st_dev, status.st_ino)
+        key = (status.st_dev, status.st_ino)
         with _lock:
             environment = _environments.get(key)
             if environment is None:
@@ -47,10 +46,23 @@ class _Environment:
             return environment
 
 
-_environments: weakref.WeakValueDictionary[tuple[int, int, int], _Environment] = (
+_environments: weakref.WeakValueDictionary[tuple[int, int], _Environment] = (
     weakref.WeakValueDictionary()
 )
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    # LMDB forbids a child to use its parent's environments: close them, and open anew when asked.
+    global _lock
+    _lock = threading.Lock()
+    for environment in list(_environments.values()):
+        environment.lmdb.close()
+    _environments.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 class Database:
