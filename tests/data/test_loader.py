@@ -1,0 +1,216 @@
+"""Batches: order, wrapping, determinism, resume, and errors that name the record."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.caffeproto import parse_text, write_binary
+from scratchdet_caffe.data import Batches, Database, write_database
+from scratchdet_caffe.data.convert import record_of
+from scratchdet_caffe.data.voc import VocAnnotation, VocObject
+from scratchdet_caffe.errors import UserError
+
+AUGMENT = """
+transform_param {
+  mean_value: 104 mean_value: 117 mean_value: 123 force_color: true mirror: true
+  distort_param { brightness_prob: 0.5 brightness_delta: 32 hue_prob: 0.5 hue_delta: 18 }
+  expand_param { prob: 0.5 max_expand_ratio: 3 }
+  resize_param { width: 32 height: 24 interp_mode: LINEAR interp_mode: AREA interp_mode: CUBIC }
+  emit_constraint { emit_type: CENTER }
+}
+annotated_data_param {
+  batch_sampler { max_sample: 1 max_trials: 1 }
+  batch_sampler {
+    sampler { min_scale: 0.3 max_scale: 1 min_aspect_ratio: 0.5 max_aspect_ratio: 2 }
+    sample_constraint { min_jaccard_overlap: 0.5 } max_sample: 1 max_trials: 50
+  }
+}
+"""
+PLAIN = "transform_param { force_color: true resize_param { width: 32 height: 24 } }"
+
+
+def picture(number: int, size: tuple[int, int] = (40, 60), boxes: int = 2) -> pb.AnnotatedDatum:
+    rng = np.random.default_rng(number)
+    pixels = cv2.resize(rng.integers(0, 256, (5, 5, 3), np.uint8), size[::-1])
+    jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
+    objects = tuple(VocObject("a", (2.0, 3.0, 20.0 + i, 30.0), bool(i)) for i in range(boxes))
+    return record_of(jpeg, size, VocAnnotation(60, 40, objects), {"a": 1})
+
+
+def layer(source: Path, settings: str = AUGMENT, batch: int = 4) -> pb.LayerParameter:
+    text = f'name: "data" type: "AnnotatedData" {settings} data_param {{ batch_size: {batch} }}'
+    made = parse_text(text, pb.LayerParameter)
+    made.data_param.source = str(source)
+    return made
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "lmdb"
+    write_database(path, [(f"{i:08d}_{i}.jpg", picture(i, boxes=i % 3)) for i in range(10)])
+    return path
+
+
+def take(batches: Batches, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    with batches:
+        return [batches.next() for _ in range(count)]
+
+
+def assert_equal(first: list, second: list) -> None:
+    for (data, label), (other_data, other_label) in zip(first, second, strict=True):
+        np.testing.assert_array_equal(data, other_data)
+        np.testing.assert_array_equal(label, other_label)
+
+
+def test_threads_change_no_bit(source: Path) -> None:
+    unthreaded = take(Batches(layer(source), pb.TRAIN, seed=3, threads=0), 6)
+    for threads in (1, 4):
+        assert_equal(unthreaded, take(Batches(layer(source), pb.TRAIN, 3, threads=threads), 6))
+
+
+def test_a_resume_in_the_middle_of_an_epoch_changes_no_bit(source: Path) -> None:
+    unbroken = take(Batches(layer(source), pb.TRAIN, seed=3), 6)
+    first = Batches(layer(source), pb.TRAIN, seed=3)
+    begun = [first.next() for _ in range(4)]
+    assert first.position == 16  # of what was handed out, not of what is made ahead
+    first.close()
+    rest = take(Batches(layer(source), pb.TRAIN, seed=3, position=16), 2)
+    assert_equal(unbroken, begun + rest)
+
+
+def test_seeking_equals_starting_there(source: Path) -> None:
+    batches = Batches(layer(source), pb.TRAIN, seed=3)
+    batches.next()
+    batches.seek(7)
+    assert_equal(take(batches, 2), take(Batches(layer(source), pb.TRAIN, 3, position=7), 2))
+
+
+def test_seed_and_epoch_change_the_augmentation(source: Path) -> None:
+    def first(seed: int, position: int) -> np.ndarray:
+        return take(Batches(layer(source), pb.TRAIN, seed, position), 1)[0][0]
+
+    assert not np.array_equal(first(0, 0), first(1, 0))
+    assert not np.array_equal(first(0, 0), first(0, 10))  # the same records, an epoch later
+
+
+def test_records_come_in_order_and_around_again(source: Path) -> None:
+    with Batches(layer(source, PLAIN, batch=3), pb.TRAIN, seed=0) as batches:
+        assert batches.data_shape == (3, 3, 24, 32)
+        assert batches.records == 10
+        seen = np.concatenate([batches.next()[0] for _ in range(4)])
+    np.testing.assert_array_equal(seen[10:], seen[:2])
+    # 0..2 boxes a record: items 0, 1, 2 of the first batch have 0, 1 and 2 rows.
+    label = take(Batches(layer(source, PLAIN, batch=3), pb.TRAIN, 0), 1)[0][1]
+    assert label.shape == (1, 1, 3, 8)
+    assert label[0, 0, :, 0].tolist() == [1, 2, 2]
+    assert label[0, 0, :, 1].tolist() == [1, 1, 1]
+    assert label[0, 0, :, 2].tolist() == [0, 0, 1]
+    assert label[0, 0, :, 7].tolist() == [0, 0, 1]
+    np.testing.assert_allclose(label[0, 0, 2, 3:7], [2 / 60, 3 / 40, 21 / 60, 30 / 40], atol=1e-6)
+
+
+def test_one_row_of_minus_one_only_if_the_whole_batch_has_no_box(tmp_path: Path) -> None:
+    write_database(tmp_path / "db", [("00000000_a.jpg", picture(0, boxes=0))])
+    data, label = take(Batches(layer(tmp_path / "db", PLAIN), pb.TEST, 0), 1)[0]
+    assert data.shape == (4, 3, 24, 32)
+    assert label.tolist() == [[[[-1.0] * 8]]]
+
+
+def test_a_bad_record_surfaces_with_its_key(tmp_path: Path) -> None:
+    bad = picture(1)
+    bad.datum.data = b"no picture"
+    write_database(tmp_path / "db", [("00000000_a.jpg", picture(0)), ("00000001_b.jpg", bad)])
+    with (
+        Batches(layer(tmp_path / "db"), pb.TRAIN, 0) as batches,
+        pytest.raises(UserError, match=r"db: record '00000001_b\.jpg': .* cannot be decoded"),
+    ):
+        batches.next()
+
+
+def test_pictures_of_another_size_need_a_resize(tmp_path: Path) -> None:
+    records = [("00000000_a.jpg", picture(0)), ("00000001_b.jpg", picture(1, (50, 70)))]
+    write_database(tmp_path / "db", records)
+    settings = "transform_param { force_color: true }"
+    with (
+        Batches(layer(tmp_path / "db", settings, 2), pb.TRAIN, 0) as batches,
+        pytest.raises(UserError, match=r"'00000001_b\.jpg': .*began with \(3, 40, 60\)"),
+    ):
+        batches.next()
+    shapes = [data.shape for data, _ in take(Batches(layer(tmp_path / "db", settings, 1), 0, 0), 2)]
+    assert shapes == [(1, 3, 40, 60), (1, 3, 50, 70)]
+
+
+WRONG = {
+    "batch_size: 0": ("", "batch_size"),
+    "both forces": ("transform_param { force_color: true force_gray: true }", "not both"),
+    "mean twice": ('transform_param { mean_value: 1 mean_file: "m" }', "mean_file or mean_value"),
+    "noise": ("transform_param { noise_param { prob: 0.5 } }", "noise_param is not supported"),
+    "no size": ("transform_param { resize_param { width: 3 } }", "height and a width"),
+    "shrinking": ("transform_param { expand_param { max_expand_ratio: 0.5 } }", "at least 1"),
+    "fit small": (
+        "transform_param { resize_param { width: 9 height: 9 resize_mode: FIT_SMALL_SIZE } }",
+        "batch_size: 1",
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "says"), WRONG.values(), ids=WRONG)
+def test_wrong_settings_are_sentences(settings: str, says: str, source: Path) -> None:
+    with pytest.raises(UserError, match=says):
+        Batches(layer(source, settings, batch=4 if settings else 0), pb.TRAIN, 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("transform_param { crop_size: 100 }", "larger than the picture"),
+        ("transform_param { mean_value: 1 mean_value: 2 }", "2 mean_value for a picture of 3"),
+        ("transform_param { force_gray: true distort_param { } }", "force_color: true"),
+    ],
+)
+def test_settings_that_do_not_fit_the_picture(settings: str, says: str, source: Path) -> None:
+    with (
+        Batches(layer(source, settings), pb.TRAIN, 0) as batches,
+        pytest.raises(UserError, match=f"record '00000000_0.jpg': .*{says}"),
+    ):
+        batches.next()
+
+
+def test_mean_file_random_crop_and_mirror(source: Path, tmp_path: Path) -> None:
+    mean = np.random.default_rng(0).uniform(0, 255, (3, 40, 60)).astype(np.float32)
+    blob = pb.BlobProto(num=1, channels=3, height=40, width=60, data=mean.ravel().tolist())
+    write_binary(tmp_path / "mean.binaryproto", blob)
+    settings = (
+        f'transform_param {{ mean_file: "{tmp_path}/mean.binaryproto" scale: 0.5 crop_size: 30 '
+        "mirror: true force_color: true }"
+    )
+    database = Database(source)
+    pixels = [
+        cv2.imdecode(np.frombuffer(database.record(i).datum.data, np.uint8), 1) for i in range(4)
+    ]
+    places = set()
+    for data, _ in take(Batches(layer(source, settings), pb.TRAIN, 7), 1):
+        for item, found in enumerate(data):
+            full = (pixels[item].transpose(2, 0, 1) - mean) * np.float32(0.5)
+            match = [
+                (top, left, flip)
+                for top in range(11)
+                for left in range(31)
+                for flip in (1, -1)
+                if np.allclose(full[:, top : top + 30, left : left + 30][..., ::flip], found)
+            ]
+            assert len(match) == 1
+            places.add(match[0])
+    assert len(places) > 1
+
+
+def test_data_needs_no_torch() -> None:
+    code = "import sys, scratchdet_caffe.prepare; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
