@@ -13,7 +13,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scratchdet_caffe.metrics import ClassScore
+from scratchdet_caffe.metrics import ClassScore, Curve
 from scratchdet_caffe.report.log import CaffeLog, Series
 
 INK, PALE, ALARM = "#2f5d8a", "#b9cde0", "#b3443c"
@@ -36,6 +36,7 @@ _STYLE: Any = {
 }
 _MOST_POINTS = 1500  # more cannot be seen, and would make the page heavy
 _MOST_CLASSES = 10  # more thin lines cannot be told apart
+_MOST_NAMES = 24  # more do not fit beside the curves
 
 
 def class_colour(index: int) -> str:
@@ -92,35 +93,43 @@ def map_curve(log: CaffeLog, classes: Sequence[str] = (), net: int = 0) -> Figur
 
 
 def precision_recall(scores: Mapping[str, ClassScore]) -> Figure:
-    """Precision over recall, a line per class that has objects."""
+    """Precision over recall, a line per class that has objects; pale without names if many."""
+    known = {name: own for name, own in scores.items() if own.ap_area is not None}
+    many = len(known) > _MOST_NAMES
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(8, 4), layout="constrained")
         axes = figure.subplots()
-        for index, (name, own) in enumerate(scores.items()):
-            curve = own.curve
-            if own.ap_area is None or not len(curve.recall):
-                continue
-            # The envelope is what the AP measures; the last point falls to the axis.
-            envelope = np.maximum.accumulate(curve.precision[::-1])[::-1]
-            recall = np.concatenate([[0], curve.recall, curve.recall[-1:]])
-            precision = np.concatenate([envelope[:1], envelope, [0]])
-            keep = _spread(len(recall))
+        for name, own in known.items():
+            index = list(scores).index(name)
             axes.plot(
-                recall[keep], precision[keep], color=class_colour(index), linewidth=1.3,
-                linestyle="-" if index < len(_CLASS_COLOURS) else "--",
+                *_envelope(own.curve),
+                color=INK if many else class_colour(index),
+                alpha=0.35 if many else 1,
+                linewidth=0.8 if many else 1.3,
+                linestyle="-" if many or index < len(_CLASS_COLOURS) else "--",
                 label=f"{name}  {own.ap_area:.3f}",
-            )  # fmt: skip
+            )
         axes.set_xlim(0, 1.01)
         axes.set_ylim(0, 1.03)
         axes.set_xlabel("recall")
         axes.set_ylabel("precision")
-        if axes.lines:
-            columns = 1 + len(axes.lines) // 22
+        if known and not many:
             axes.legend(
                 loc="center left", bbox_to_anchor=(1, 0.5), title="class, area AP",
-                ncols=columns, fontsize=9 if columns == 1 else 6,
+                fontsize=9 if len(known) <= _MOST_CLASSES else 7,
             )  # fmt: skip
     return figure
+
+
+def _envelope(curve: Curve) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Recall and the precision that the area AP takes there; the end falls to the axis."""
+    if not len(curve.recall):
+        return np.zeros(1), np.zeros(1)
+    best = np.maximum.accumulate(curve.precision[::-1])[::-1]
+    recall = np.concatenate([[0], curve.recall, curve.recall[-1:]])
+    precision = np.concatenate([best[:1], best, [0]])
+    keep = _spread(len(recall))
+    return recall[keep], precision[keep]
 
 
 def smoothed(values: npt.NDArray[np.float64], share: float = 0.03) -> npt.NDArray[np.float64]:
