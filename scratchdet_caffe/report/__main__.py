@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_prototxt
 from scratchdet_caffe.cli import Parser, run
-from scratchdet_caffe.data.database import Database
-from scratchdet_caffe.data.pixels import pixels_of
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import write_text, written_aside
-from scratchdet_caffe.report.curves import map_curve, picture, training_curve
 from scratchdet_caffe.report.export import csv_tables
 from scratchdet_caffe.report.job import JobFolder, read_job
 from scratchdet_caffe.report.log import read_log
-from scratchdet_caffe.report.page import Picture, render_page
+
+# matplotlib and OpenCV are imported by what needs them, so that --help answers at once.
+if TYPE_CHECKING:
+    from scratchdet_caffe.report.page import Picture
 
 
 def main(argv: Sequence[str]) -> None:
@@ -37,6 +38,8 @@ def main(argv: Sequence[str]) -> None:
         "--pictures", type=int, default=12, metavar="N", help="how many to draw (default: 12)"
     )
     args = parser.parse_args(argv)
+    from scratchdet_caffe.report.page import render_page
+
     job = read_job(args.job)
     out = args.out or args.job / "report.html"
     write_text(out, render_page(job, some_pictures(job, args.pictures), out))
@@ -49,6 +52,9 @@ def some_pictures(job: JobFolder, count: int) -> list[Picture]:
 
     Without results, or where the database is not at hand, there are none.
     """
+    from scratchdet_caffe.data.database import Database
+    from scratchdet_caffe.data.pixels import pixels_of
+
     model = job.path / "test.prototxt"
     if job.results is None or not model.exists() or count < 1:
         return []
@@ -77,6 +83,8 @@ def log_main(argv: Sequence[str]) -> None:
     parser.add_argument("log", type=Path, metavar="FILE", help="any Caffe log")
     parser.add_argument("--out", type=Path, default=Path(), metavar="DIR", help="default: here")
     args = parser.parse_args(argv)
+    from scratchdet_caffe.report.curves import map_curve, picture, training_curve
+
     log, name = read_log(args.log), args.log.name
     made = []
     for suffix, text in csv_tables(log).items():

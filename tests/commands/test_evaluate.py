@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -186,3 +187,16 @@ def test_an_object_of_an_unknown_label_is_said(job: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(sys.modules[__name__], "TRUTH", [[[0, 9, 0, 0, 0, 1, 1, 0]]])
     with pytest.raises(UserError, match="'one' has an object of label 9"):
         evaluate.main([str(job)])
+
+
+@pytest.mark.parametrize("module", ["evaluate", "report"])
+def test_help_loads_nothing_heavy(module: str) -> None:
+    code = (
+        f"import runpy, sys; sys.argv[1:] = ['--help']\n"
+        f"try: runpy.run_module('scratchdet_caffe.{module}', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'matplotlib'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "example:" in done.stdout
