@@ -92,6 +92,16 @@ def test_seeking_equals_starting_there(source: Path) -> None:
     assert_equal(take(batches, 2), take(Batches(layer(source), pb.TRAIN, 3, position=7), 2))
 
 
+def test_batches_in_hand_are_never_written_again(source: Path) -> None:
+    expected = [data.copy() for data, _ in take(Batches(layer(source), pb.TRAIN, 3), 12)]
+    with Batches(layer(source), pb.TRAIN, 3) as batches:
+        held = [batches.next()[0][:, :1] for _ in range(6)]  # a view alone is enough
+        for _ in range(6):
+            batches.next()
+    for view, data in zip(held, expected):
+        np.testing.assert_array_equal(view, data[:, :1])
+
+
 def test_seed_and_epoch_change_the_augmentation(source: Path) -> None:
     def first(seed: int, position: int) -> np.ndarray:
         return take(Batches(layer(source), pb.TRAIN, seed, position), 1)[0][0]
