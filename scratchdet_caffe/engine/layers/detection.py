@@ -15,6 +15,7 @@ from scratchdet_caffe.engine.detection.pixels import pixel_overlap, read_sizes, 
 from scratchdet_caffe.engine.detection.priors import prior_boxes
 from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
 from scratchdet_caffe.engine.shapes.registry import Spec
+from scratchdet_caffe.errors import UserError
 
 
 @layer("PriorBox")
@@ -159,7 +160,10 @@ class DetectionEvaluate(Layer):
         self._rules = judging.Rules(
             p.num_classes, p.background_label_id, p.overlap_threshold, p.evaluate_difficult_gt
         )
-        self._sizes = read_sizes(p.name_size_file) if p.name_size_file else None
+        try:
+            self._sizes = read_sizes(p.name_size_file) if p.name_size_file else None
+        except UserError as error:
+            raise self.error(str(error)) from error
         self._resize = p.resize_param if p.HasField("resize_param") else None
         self._seen = 0
 
