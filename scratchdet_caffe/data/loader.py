@@ -37,15 +37,21 @@ class _Buffers:
 
     def __init__(self) -> None:
         self._made: list[Floats] = []
+        # What the interpreter counts for an array that only its list holds.
+        self._unshared = _holders([np.empty(0, np.float32)], 0)
 
     def take(self, shape: tuple[int, ...]) -> Floats:
-        for made in self._made:
-            # Held by the list, by ``made`` and by the call: any view would be one more.
-            if made.shape == shape and sys.getrefcount(made) == 3:
-                return made[:]
-        self._made = [made for made in self._made if made.shape == shape]
-        self._made.append(np.empty(shape, np.float32))
+        for index in range(len(self._made)):
+            free = _holders(self._made, index) == self._unshared
+            if free and self._made[index].shape == shape:
+                return self._made[index][:]
+        # Who keeps many batches keeps their memory, not this list.
+        self._made = [*self._made[-BATCHES_AHEAD:], np.empty(shape, np.float32)]
         return self._made[-1][:]
+
+
+def _holders(arrays: list[Floats], index: int) -> int:
+    return sys.getrefcount(arrays[index])
 
 
 class _Started(NamedTuple):
@@ -183,9 +189,9 @@ class Batches:
         record = self._database.record(index)
         try:
             return self._transformer(record, record_generator(self._seed, epoch, index), out)[1]
-        except UserError as error:
+        except (UserError, cv2.error) as error:
             raise self._located(index, error) from error
 
-    def _located(self, index: int, error: UserError) -> UserError:
+    def _located(self, index: int, error: Exception) -> UserError:
         key = self._database.key(index)
         return UserError(f"{self._database.path}: record '{key}': {error}")
