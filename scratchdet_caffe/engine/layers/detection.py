@@ -51,35 +51,17 @@ class MultiBoxLoss(Layer):
                 "'propagate_down: true propagate_down: true propagate_down: false "
                 "propagate_down: false'"
             )
-        loc, conf, prior, rows = bottoms[:4]
-        boxes, variances = prior.detach().reshape(2, -1, 4)
-        if not p.encode_variance_in_target and not bool((variances > 0).all()):
-            raise self.error("the variances of its priors must be positive")
-        boxes = boxes.expand(len(loc), -1, -1)
-        refined, objectness = boxes, None
-        if len(bottoms) > 4:
-            objectness = _objectness(bottoms[4], p.objectness_score)
-        if len(bottoms) > 5:
-            offsets = bottoms[5].detach().reshape(boxes.shape)
-            divisor = None if p.encode_variance_in_target else variances
-            refined = decode(offsets, boxes, divisor, p.code_type)
-        predictions = Predictions(
-            loc.reshape(*boxes.shape[:2], -1, 4),
-            conf.reshape(*boxes.shape[:2], -1),
-            boxes,
-            variances,
-            refined,
-            objectness,
-        )
+        predictions = self._predictions(bottoms)
+        images, priors = predictions.conf.shape[:2]
         try:
             truth = ground_truth(
-                rows, len(loc), p.num_classes, p.background_label_id, p.use_difficult_gt
+                bottoms[3], images, p.num_classes, p.background_label_id, p.use_difficult_gt
             )
         except ValueError as error:
             raise self.error(str(error)) from error
         assignment = assign(predictions, truth, p)
         location, confidence = multibox_loss(predictions, truth, assignment, p)
-        divisor = self._divisor(assignment.matches, len(loc), boxes.shape[1])
+        divisor = self._divisor(assignment.matches, images, priors)
         loss = torch.zeros_like(location)
         # Caffe leaves a term out of the value, too, if its bottom wants no gradient.
         wants = list(self.param.propagate_down) or [True, True]
@@ -88,6 +70,30 @@ class MultiBoxLoss(Layer):
         if wants[1]:
             loss = loss + confidence / divisor
         return (loss,)
+
+    def _predictions(self, bottoms: tuple[Tensor, ...]) -> Predictions:
+        p = self.param.multibox_loss_param
+        loc, conf, prior = bottoms[:3]
+        boxes, variances = prior.detach().reshape(2, -1, 4)
+        if not p.encode_variance_in_target and not bool((variances > 0).all()):
+            raise self.error("the variances of its priors must be positive")
+        images, priors = len(loc), len(boxes)
+        boxes = boxes.expand(images, priors, 4)
+        refined, objectness = boxes, None
+        if len(bottoms) > 4:
+            objectness = _objectness(bottoms[4], p.objectness_score)
+        if len(bottoms) > 5:
+            offsets = bottoms[5].detach().reshape(images, priors, 4)
+            divisor = None if p.encode_variance_in_target else variances
+            refined = decode(offsets, boxes, divisor, p.code_type)
+        return Predictions(
+            loc.reshape(images, priors, -1, 4),
+            conf.reshape(images, priors, -1),
+            boxes,
+            variances,
+            refined,
+            objectness,
+        )
 
     def _divisor(self, matches: Tensor, images: int, priors: int) -> Tensor:
         p = self.param.loss_param
