@@ -1,0 +1,35 @@
+"""The mAP in the training log and that of `evaluate` are one number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from scratchdet_caffe import evaluate, gen, glog, prepare, train
+from scratchdet_caffe.report.log import read_log
+
+
+def test_the_log_and_evaluate_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of a snapshot score what the log said when they were written.
+
+    The last test of a run may differ: before it the solver shows the loss by one more pass of
+    the train net, which moves BatchNorm's sums after the snapshot (as Caffe does).
+    """
+    monkeypatch.chdir(tmp_path)
+    prepare.main(["shapes", "--out", "data/shapes", "--train", "12", "--test", "9"])
+    options = "--arch root_resnet18 --dataset data/shapes --recipe mini --max-iter 45 --job job"
+    settings = ("solver.snapshot=40", "solver.test_interval=40", "data.batch_size=4")
+    gen.main([*options.split(), *(word for s in settings for word in ("--set", s))])
+    job = Path("models/root_resnet18/shapes/job")
+    train.main(["--solver", str(job / "solver.prototxt")])
+
+    (weights,) = job.glob("*_iter_40.caffemodel")
+    evaluate.main([str(job), "--weights", str(weights)])
+    metrics = json.loads((job / "results/metrics.json").read_text())
+    mine = metrics["map"]["detection_eval 11point"]
+    logged = read_log(job / "train.log").test[0]["detection_eval"]
+    assert logged.iteration.tolist() == [40]
+    assert glog.number(mine) == glog.number(logged.value[0])
+    assert mine > 0  # even so few iterations find something, if only by chance
