@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from scratchdet_caffe.metrics import ClassScore, Curve
 from scratchdet_caffe.report.log import CaffeLog, Series
@@ -45,25 +46,29 @@ def class_colour(index: int) -> str:
 
 
 def training_curve(log: CaffeLog) -> Figure:
-    """Loss as logged (light) and smoothed, over the learning rate."""
+    """Loss of single iterations (light) and smoothed, over the learning rate."""
+    # A lone output of the train net is the loss of one iteration; the displayed one is a mean.
+    single = next(iter(log.train.values())) if len(log.train) == 1 else log.loss
+    loss = _finite(log.loss)
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(8, 4.2), layout="constrained")
         loss_axes, rate_axes = figure.subplots(2, sharex=True, height_ratios=(3, 1))
-        loss = log.loss
-        finite = np.isfinite(loss.value)
-        known = Series(loss.iteration[finite], loss.seconds[finite], loss.value[finite])
-        if len(known.value):
-            loss_axes.plot(*_thinned(known), color=PALE, linewidth=1, label="as logged")
-            smooth = Series(known.iteration, known.seconds, smoothed(known.value))
+        if len(loss.value):
+            light = _thinned(_finite(single))
+            loss_axes.plot(*light, color=PALE, linewidth=1, label="one iteration")
+            smooth = Series(loss.iteration, loss.seconds, smoothed(loss.value))
             loss_axes.plot(*_thinned(smooth), color=INK, linewidth=1.6, label="smoothed")
-            _log_scale_if_wide(loss_axes, known.value)
-        if not finite.all():
-            first = int(loss.iteration[~finite][0])
+            if _log_scale_if_wide(loss_axes, loss.value):  # say 20, not 2x10^1
+                loss_axes.yaxis.set_major_formatter(LogFormatter())
+                loss_axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.4)))
+        if len(loss.value) < len(log.loss.value):
+            first = int(log.loss.iteration[~np.isfinite(log.loss.value)][0])
             loss_axes.axvline(first, color=ALARM, linewidth=1, label=f"not finite from {first}")
         loss_axes.set_ylabel("training loss")
         loss_axes.legend(loc="upper right")
         rate_axes.step(*_thinned(log.rate), where="post", color=INK, linewidth=1.2)
-        _log_scale_if_wide(rate_axes, log.rate.value, ratio=5)
+        if not _log_scale_if_wide(rate_axes, log.rate.value, ratio=5):
+            rate_axes.set_ylim(bottom=0)
         rate_axes.set_ylabel("learning rate")
         rate_axes.set_xlabel("iteration")
     return figure
@@ -159,9 +164,16 @@ def picture(figure: Figure, kind: str) -> bytes:
     return stream.getvalue()
 
 
-def _log_scale_if_wide(axes: Axes, values: npt.NDArray[np.float64], ratio: float = 8) -> None:
-    if len(values) and values.min() > 0 and values.max() > ratio * values.min():
+def _finite(series: Series) -> Series:
+    keep = np.isfinite(series.value)
+    return Series(series.iteration[keep], series.seconds[keep], series.value[keep])
+
+
+def _log_scale_if_wide(axes: Axes, values: npt.NDArray[np.float64], ratio: float = 8) -> bool:
+    wide = len(values) > 0 and values.min() > 0 and values.max() > ratio * values.min()
+    if wide:
         axes.set_yscale("log")
+    return bool(wide)
 
 
 def _thinned(series: Series) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
