@@ -27,9 +27,9 @@ CLASSES = ("circle", "cross", "ring", "square", "star", "triangle")
 
 SIDES, TINY_SIDES = (0.2, 0.6), (0.07, 0.11)
 TINY_SHARE = 0.1
-MOST_COVERED = 0.25  # of a shape by one drawn over it
+MOST_COVERED = 0.15  # of a shape by one drawn over it
 VISIBLE = 0.5  # below this share of its pixels a shape is difficult
-CONTRAST = 45  # least distance of mean grey between a shape and the ground behind it
+CONTRAST = 60  # least distance of mean grey between a shape and the ground behind it
 JPEG_QUALITY = 92
 
 
@@ -85,7 +85,7 @@ def draw_picture(size: int, rng: np.random.Generator) -> tuple[Pixels, list[VocO
         if shape is None:
             continue
         behind = float((canvas.mean(axis=2) * shape.mask).sum()) / shape.pixels
-        paint = _texture(size, _contrasting(behind, rng), rng.uniform(0, 25), rng)
+        paint = _texture(size, _contrasting(behind, rng), rng.uniform(0, 12), rng)
         canvas += (paint - canvas) * shape.mask[..., None]
         for other in shapes:
             other.mask *= 1 - shape.mask
@@ -155,10 +155,11 @@ OUTLINES: dict[str, list[Floats]] = {
 
 def _ground(size: int, rng: np.random.Generator) -> Floats:
     """Return a textured ground with a few lines that are no object."""
-    canvas = _texture(size, rng.uniform(40, 215, 3), rng.uniform(10, 40), rng)
-    for _ in range(int(rng.integers(0, 5))):
+    grey = rng.uniform(60, 195)
+    canvas = _texture(size, grey + rng.uniform(-30, 30, 3), rng.uniform(5, 15), rng)
+    for _ in range(int(rng.integers(0, 3))):
         start, end = rng.integers(0, size, (2, 2)).tolist()
-        cv2.line(canvas, start, end, rng.uniform(20, 235, 3).tolist(), int(rng.integers(1, 3)))
+        cv2.line(canvas, start, end, (grey + rng.uniform(-40, 40, 3)).tolist(), 1)
     return canvas
 
 

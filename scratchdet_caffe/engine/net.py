@@ -7,7 +7,8 @@ so that the engine holds no more than the backward pass needs. Autograd does bac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -222,6 +223,14 @@ class Net(nn.Module):
                         f"{tuple(blob.shape)} in net '{other.name}'"
                     )
                 setattr(layer, str(i), blob)
+
+    @contextmanager
+    def fixed_statistics(self) -> Iterator[None]:
+        """Put the blobs that no gradient moves (BatchNorm's) back to what they are now."""
+        before = [(buffer, buffer.clone()) for buffer in self.buffers()]
+        yield
+        for buffer, values in before:
+            buffer.copy_(values)
 
     def _build(self, node: Node) -> Layer:
         layer_param = node.layer

@@ -95,7 +95,9 @@ class Solver:
         if p.snapshot_after_train and (not p.snapshot or self.iter % p.snapshot):
             self.snapshot()
         if p.display and self.iter % p.display == 0:
-            with torch.no_grad():
+            # Unlike Caffe's, this last pass leaves BatchNorm's sums alone: the test that follows
+            # then scores exactly what the last snapshot holds.
+            with torch.no_grad(), self.net.fixed_statistics():
                 loss = float(self.net.loss(self.net(self.feed())))
             self._smooth(loss)
             LOG.info(glog.iteration_loss(self.iter, self.smoothed_loss))

@@ -42,7 +42,7 @@ def train_source(solver: pb.SolverParameter) -> NetSource:
     given = [
         field
         for field in ("train_net_param", "train_net", "net_param", "net")
-        if solver.HasField(field)  # type: ignore[arg-type]
+        if solver.HasField(field)
     ]
     if len(given) != 1:
         said = " and ".join(given) if given else "none"

@@ -50,7 +50,8 @@ def _test_detection(net: Net, solver: pb.SolverParameter, batches: int) -> dict[
             LOG.warning(glog.missing_detections(label))
         if solver.show_per_class_result:
             for label, ap in result.ap.items():
-                LOG.info(glog.class_ap(label, ap))
+                if label not in result.missing:
+                    LOG.info(glog.class_ap(label, ap))
         LOG.info(glog.test_output(i, blob, result.mean))
         scores[blob] = result.mean
     return scores
