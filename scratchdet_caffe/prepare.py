@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.caffeproto.labelmap import labels_by_name, make_label_map, read_label_map
 from scratchdet_caffe.cli import Parser, run, text_table
 from scratchdet_caffe.data.build import Item, box_counts, build_dataset
-from scratchdet_caffe.data.labelmap import labels_by_name, make_label_map, read_label_map
 from scratchdet_caffe.data.shapes import write_shapes
 from scratchdet_caffe.data.vocset import folders_tested, set_entries, voc_folders
 from scratchdet_caffe.errors import UserError

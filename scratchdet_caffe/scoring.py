@@ -14,8 +14,8 @@ import numpy as np
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto.labelmap import class_names, read_label_map
 from scratchdet_caffe.data.database import Database
-from scratchdet_caffe.data.labelmap import class_names, read_label_map
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import read_text
 from scratchdet_caffe.metrics import DetectionAccumulator, ImageResult, Results

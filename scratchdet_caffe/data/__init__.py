@@ -4,22 +4,7 @@ The engine's AnnotatedData layer needs `Batches`; tools that look into an LMDB n
 """
 
 from scratchdet_caffe.data.database import Database, write_database
-from scratchdet_caffe.data.labelmap import (
-    class_names,
-    labels_by_name,
-    make_label_map,
-    read_label_map,
-)
 from scratchdet_caffe.data.loader import Batches
 from scratchdet_caffe.data.transform import Transformer
 
-__all__ = [
-    "Batches",
-    "Database",
-    "Transformer",
-    "class_names",
-    "labels_by_name",
-    "make_label_map",
-    "read_label_map",
-    "write_database",
-]
+__all__ = ["Batches", "Database", "Transformer", "write_database"]

@@ -16,10 +16,10 @@ from pathlib import Path
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import write_prototxt
+from scratchdet_caffe.caffeproto.labelmap import labels_by_name, make_label_map
 from scratchdet_caffe.data.convert import ListEntry, jpeg_of, picture_size, record_of
 from scratchdet_caffe.data.database import record_key, write_database
 from scratchdet_caffe.data.folders import tracked
-from scratchdet_caffe.data.labelmap import labels_by_name, make_label_map
 from scratchdet_caffe.data.voc import VocAnnotation, problems_of, read_annotation
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import write_text

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto.labelmap import class_names, read_label_map
 from scratchdet_caffe.errors import UserError, nearest
 from scratchdet_caffe.experiment.registry import Registry
 from scratchdet_caffe.files import read_text
-
-BACKGROUND = ("background", "none_of_the_above")
 
 
 @dataclass(frozen=True)
@@ -96,36 +93,13 @@ def folder_dataset(folder: str) -> Dataset:
         raise UserError(f"{name_size}: lists no test image; prepare a test set that is not empty")
     return Dataset(
         name=root.resolve().name,
-        classes=read_classes(label_map),
+        classes=("background", *class_names(read_label_map(label_map))),
         trainval_lmdb=trainval_lmdb.as_posix(),
         test_lmdb=test_lmdb.as_posix(),
         label_map=label_map.as_posix(),
         name_size=name_size.as_posix(),
         test_images=images,
     )
-
-
-def read_classes(path: Path) -> tuple[str, ...]:
-    """Return the class names of the label map at ``path`` by label, background first.
-
-    Raises:
-        UserError: Labels are not 0, 1, 2, ... in some order, or label 0 is not the background.
-    """
-    items = sorted(read_prototxt(path, pb.LabelMap).item, key=lambda item: item.label)
-    zero = [item for item in items if item.label == 0]
-    if not zero or not {zero[0].name, zero[0].display_name} & set(BACKGROUND):
-        found = f"label 0 is '{zero[0].name}'" if zero else "no item has label 0"
-        raise UserError(
-            f"{path}: {found}, but label 0 must be the background: add an item with name "
-            '"none_of_the_above", label 0, display_name "background", and number classes from 1'
-        )
-    labels = [item.label for item in items]
-    if labels != list(range(len(items))) or len(items) < 2:
-        raise UserError(
-            f"{path}: labels are {', '.join(map(str, labels))}, but must be 0 (background), "
-            "1, 2, ... without a gap, one class at least"
-        )
-    return tuple(item.display_name or item.name for item in items)
 
 
 def _class_names(name: str) -> list[str]:

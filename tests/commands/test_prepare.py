@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import pytest
 
-from scratchdet_caffe.data import Database, labels_by_name, read_label_map
+from scratchdet_caffe.caffeproto.labelmap import labels_by_name, read_label_map
+from scratchdet_caffe.data import Database
 from scratchdet_caffe.data.voc import read_annotation
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.prepare import main

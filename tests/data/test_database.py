@@ -14,7 +14,8 @@ import lmdb
 import pytest
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.data import Database, labels_by_name, read_label_map, write_database
+from scratchdet_caffe.caffeproto.labelmap import labels_by_name, read_label_map
+from scratchdet_caffe.data import Database, write_database
 from scratchdet_caffe.data.convert import ListEntry, jpeg_of, picture_size, record_of
 from scratchdet_caffe.data.database import record_key
 from scratchdet_caffe.data.voc import read_annotation

@@ -40,23 +40,11 @@ def test_an_empty_test_list_is_refused(folder: Path) -> None:
         find_dataset(str(folder))
 
 
-@pytest.mark.parametrize(
-    ("items", "sentence"),
-    [
-        ([("a", 1)], "no item has label 0, but label 0 must be the background"),
-        ([("a", 0), ("b", 1)], "label 0 is 'a', but label 0 must be the background"),
-        ([("background", 0), ("a", 2)], "labels are 0, 2, but must be 0"),
-        ([("background", 0), ("a", 1), ("b", 1)], "labels are 0, 1, 1, but must be 0"),
-        ([("background", 0)], "one class at least"),
-        ([], "no item has label 0"),
-    ],
-)
-def test_an_unusable_label_map_says_why(
-    folder: Path, items: list[tuple[str, int]], sentence: str
-) -> None:
-    text = "".join(f'item {{ name: "{name}" label: {label} }}\n' for name, label in items)
-    (folder / "labelmap.prototxt").write_text(text)
-    with pytest.raises(UserError, match=sentence):
+def test_a_label_map_without_background_is_refused(folder: Path) -> None:
+    (folder / "labelmap.prototxt").write_text(
+        'item { name: "a" label: 0 }\nitem { name: "b" label: 1 }\n'
+    )
+    with pytest.raises(UserError, match=r"labelmap\.prototxt: label 0 must be the background"):
         find_dataset(str(folder))
 
 

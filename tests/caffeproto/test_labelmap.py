@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from scratchdet_caffe.caffeproto import write_prototxt
-from scratchdet_caffe.data import class_names, labels_by_name, make_label_map, read_label_map
+from scratchdet_caffe.caffeproto.labelmap import (
+    class_names,
+    labels_by_name,
+    make_label_map,
+    read_label_map,
+)
 from scratchdet_caffe.errors import UserError
 
 

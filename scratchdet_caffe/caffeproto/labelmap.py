@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto.text import read_prototxt
 from scratchdet_caffe.errors import UserError
 
 BACKGROUND_NAMES = ("none_of_the_above", "background")
