@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 
@@ -36,8 +37,20 @@ def array_of(blob: pb.BlobProto, diff: bool = False) -> npt.NDArray[np.float32]:
     values = np.array(wide if len(wide) else (blob.diff if diff else blob.data), np.float32)
     shape = blob_shape(blob)
     if any(dim < 0 for dim in shape) or values.size != math.prod(shape):
-        raise ValueError(f"{values.size} values for shape {shape}")
+        raise ValueError(f"{values.size} values for shape {shape}{_elsewhere(blob)}")
     return values.reshape(shape)
+
+
+def _elsewhere(blob: pb.BlobProto) -> str:
+    """Say where the values of ``blob`` are if a fork of Caffe stored them its own way."""
+    fields = UnknownFieldSet(blob)
+    unknown = sorted({fields[i].field_number for i in range(len(fields))})
+    if not unknown:
+        return ""
+    return (
+        f"; its values are in the fields {unknown} of another Caffe's dialect "
+        "(NVCaffe stores half floats so): save it there as float32"
+    )
 
 
 def blob_of(data: npt.NDArray[Any], diff: npt.NDArray[Any] | None = None) -> pb.BlobProto:

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.caffeproto import upgrade_net
 from scratchdet_caffe.engine.errors import LayerError
-from scratchdet_caffe.errors import UserError, nearest
+from scratchdet_caffe.errors import nearest
 
 
 @dataclass
@@ -55,30 +56,6 @@ class Graph:
     force_backward: bool
 
 
-def with_inputs_as_layer(net: pb.NetParameter) -> pb.NetParameter:
-    """Turn the old ``input:`` fields into an Input layer named "input" at the front."""
-    if not net.input:
-        return net
-    out = pb.NetParameter()
-    out.CopyFrom(net)
-    for old in ("input", "input_shape", "input_dim"):
-        out.ClearField(old)
-    del out.layer[:]
-    front = out.layer.add(name="input", type="Input", top=net.input)
-    if net.input_shape:
-        front.input_param.shape.extend(net.input_shape)
-    else:
-        if len(net.input_dim) != 4 * len(net.input):
-            raise UserError(
-                f"net '{net.name}': {len(net.input)} inputs need {4 * len(net.input)} input_dim "
-                f"entries, but there are {len(net.input_dim)}"
-            )
-        for i in range(len(net.input)):
-            front.input_param.shape.add(dim=net.input_dim[4 * i : 4 * i + 4])
-    out.layer.extend(net.layer)
-    return out
-
-
 def state_meets(rule: pb.NetStateRule, state: pb.NetState) -> bool:
     """Tell whether ``state`` satisfies every condition that ``rule`` names."""
     if rule.HasField("phase") and rule.phase != state.phase:
@@ -118,26 +95,22 @@ def build_graph(
     """Filter ``net`` for ``phase`` and wire it.
 
     Args:
-        net: The net as read from prototxt.
+        net: The net, in a present or an old form.
         phase: ``pb.TRAIN`` or ``pb.TEST``.
         level: The level of NetState rules.
         stages: The stages of NetState rules.
         losses: Layer types whose first top has loss weight 1 by default.
 
     Raises:
-        UserError: Old (V0/V1) layers, unknown bottoms, a top made twice.
+        UserError: Old forms that have no present one, unknown bottoms, a top made twice.
     """
-    if net.layers:
-        raise UserError(
-            f"net '{net.name}': `layers {{...}}` is the old V1 format; "
-            "convert it with Caffe's upgrade_net_proto_text first"
-        )
+    net = upgrade_net(net, f"net '{net.name}'")
     state = pb.NetState()
     state.CopyFrom(net.state)
     state.phase = phase  # type: ignore[assignment]
     state.level = level
     state.stage.extend(stages)
-    net = filter_net(with_inputs_as_layer(net), state)
+    net = filter_net(net, state)
     graph = Graph(net.name, [], [], {}, [], net.force_backward)
     read: set[int] = set()
     for layer in net.layer:

@@ -3,6 +3,7 @@
 The sidecar ``_iter_N.state.json`` holds the seed and how far each data layer has read, so that a
 resumed run sees the batches that the unbroken run would have seen. Real Caffe reads the other
 two; without a sidecar (a state that real Caffe wrote) the positions follow from the iteration.
+With ``snapshot_format: HDF5`` those two end in ``.h5``.
 The state is written last: where it exists, the snapshot is complete.
 """
 
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from scratchdet_caffe import glog
-from scratchdet_caffe.caffeproto import array_of, blob_of, blob_shape, read_binary, write_binary
+from scratchdet_caffe.caffeproto import array_of, blob_of, blob_shape, read_state, write_state
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.weights import load_weights, save_weights
 from scratchdet_caffe.errors import UserError
@@ -32,9 +33,10 @@ LOG = logging.getLogger("caffe")
 def save_snapshot(solver: Solver) -> str:
     """Write the snapshot of ``solver`` under its ``snapshot_prefix``; return the model's path."""
     stem = f"{solver.param.snapshot_prefix}_iter_{solver.iter}"
-    model, state = f"{stem}.caffemodel", f"{stem}.solverstate"
+    end = ".h5" if solver.param.snapshot_format == pb.SolverParameter.HDF5 else ""
+    model, state = f"{stem}.caffemodel{end}", f"{stem}.solverstate{end}"
     LOG.info(glog.snapshot_model(model))
-    save_weights(solver.net, model)
+    save_weights(solver.net, model, solver.param.snapshot_diff)
     LOG.info(glog.snapshot_state(state))
     write_text(f"{stem}.state.json", json.dumps(_sidecar(solver), indent=1) + "\n")
     message = pb.SolverState(
@@ -46,7 +48,7 @@ def save_snapshot(solver: Solver) -> str:
     )
     for blob in solver.history:
         message.history.add().MergeFrom(blob_of(blob.cpu().numpy()))
-    write_binary(state, message)
+    write_state(state, message)
     return model
 
 
@@ -70,7 +72,7 @@ def load_snapshot(solver: Solver, path: str) -> None:
     Raises:
         UserError: No such file, cut short, another kind of file, or of another net or solver.
     """
-    state = read_binary(path, pb.SolverState)
+    state = read_state(path)
     if not state.HasField("iter"):
         hint = ": a .caffemodel goes to --weights" if path.endswith(".caffemodel") else ""
         raise UserError(f"{path}: not a solver state{hint}")
@@ -115,7 +117,8 @@ def _model_of(state: pb.SolverState, path: Path) -> Path:
 
 
 def _read_sidecar(path: Path, solver: Solver) -> dict[str, Any]:
-    file = path.with_suffix(".state.json")
+    stem = path.name.removesuffix(".h5").removesuffix(".solverstate")
+    file = path.with_name(f"{stem}.state.json")
     if not file.is_file():
         return {}
     try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto import read_net
 from scratchdet_caffe.errors import UserError
 
 
@@ -25,7 +25,7 @@ def _read(path: str, field: str) -> pb.NetParameter:
             f"solver: {field} names '{path}', which is not there "
             f"(paths count from the current folder, {Path.cwd()})"
         )
-    return read_prototxt(path, pb.NetParameter)
+    return read_net(path)
 
 
 def _source(net: pb.NetParameter, *states: pb.NetState) -> NetSource:

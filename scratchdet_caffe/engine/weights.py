@@ -1,4 +1,4 @@
-"""Weights in and out of a net: ``.caffemodel`` files, matched by layer name."""
+"""Weights in and out of a net: ``.caffemodel`` and ``.caffemodel.h5``, matched by layer name."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import logging
 import os
 
 import torch
+from torch import Tensor
 
 from scratchdet_caffe import glog
-from scratchdet_caffe.caffeproto import array_of, blob_of, blob_shape, read_binary, write_binary
+from scratchdet_caffe.caffeproto import array_of, blob_of, blob_shape, read_model, write_model
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.net import Net
 from scratchdet_caffe.errors import UserError
@@ -19,6 +20,7 @@ LOG = logging.getLogger("caffe")
 def load_weights(net: Net, path: str | os.PathLike[str]) -> None:
     """Copy the blobs of a ``.caffemodel`` into the layers of ``net`` of the same name.
 
+    The file may be of any age, or HDF5 (where blobs that a layer shares may be left out).
     Layers that the file lacks keep their values; layers that the net lacks are ignored (and
     logged). Nothing is copied if anything does not fit.
 
@@ -26,31 +28,30 @@ def load_weights(net: Net, path: str | os.PathLike[str]) -> None:
         UserError: No such file, no such format, or a blob of another shape (the layer and
             both shapes are named).
     """
-    copy_weights(net, read_binary(path, pb.NetParameter), os.fspath(path))
+    copy_weights(net, read_model(path), os.fspath(path))
 
 
 def copy_weights(net: Net, weights: pb.NetParameter, source: str) -> None:
     """Copy the blobs of ``weights`` into ``net``; see `load_weights`."""
-    if weights.layers:
-        raise UserError(
-            f"{source}: weights in the old V1 format; "
-            "convert them with Caffe's upgrade_net_proto_binary first"
-        )
     if not weights.layer:
         raise UserError(f"{source}: holds no layers, so it is no .caffemodel")
     targets = {layer.param.name: layer for layer in net.layers}
+    owned = {(param.layer, param.index) for param in net.params}
     copies = []
     for stored in weights.layer:
         layer = targets.get(stored.name)
         if layer is None:
             LOG.info(glog.ignoring_layer(stored.name))
             continue
-        if len(stored.blobs) != layer.num_blobs:
+        present = {i for i, blob in enumerate(stored.blobs) if blob.ByteSize()}
+        needed = {i for i in range(layer.num_blobs) if (stored.name, i) in owned}
+        if not needed <= present <= set(range(layer.num_blobs)):
             raise UserError(
-                f"{source}: layer '{stored.name}' has {len(stored.blobs)} blobs there, "
+                f"{source}: layer '{stored.name}' has {len(present)} blobs there, "
                 f"but {layer.num_blobs} in net '{net.name}'"
             )
-        for i, (blob, target) in enumerate(zip(stored.blobs, layer.blobs)):
+        for i in sorted(present):
+            blob, target = stored.blobs[i], layer.blobs[i]
             if not _same_shape(blob, tuple(target.shape)):
                 raise UserError(
                     f"{source}: blob {i} of layer '{stored.name}' has shape {blob_shape(blob)} "
@@ -60,7 +61,7 @@ def copy_weights(net: Net, weights: pb.NetParameter, source: str) -> None:
                 copies.append((target, array_of(blob)))
             except ValueError as error:
                 raise UserError(
-                    f"{source}: blob {i} of layer '{stored.name}' is damaged: {error}"
+                    f"{source}: blob {i} of layer '{stored.name}' cannot be read: {error}"
                 ) from error
     with torch.no_grad():
         for target, values in copies:
@@ -75,19 +76,41 @@ def _same_shape(blob: pb.BlobProto, shape: tuple[int, ...]) -> bool:
     return len(shape) <= 4 and stored == (1,) * (4 - len(shape)) + shape
 
 
-def to_message(net: Net) -> pb.NetParameter:
-    """Return ``net`` with the present values of its blobs, as a ``.caffemodel`` holds it."""
+def to_message(net: Net, diff: bool = False, shared: bool = True) -> pb.NetParameter:
+    """Return ``net`` with the present values of its blobs, as a ``.caffemodel`` holds it.
+
+    Args:
+        net: The net.
+        diff: Also store the gradients, as the last update left them.
+        shared: Store a blob in every layer that uses it; else only in the one that owns it.
+    """
+    owned = {(param.layer, param.index) for param in net.params}
     message = pb.NetParameter(name=net.name)
     for node, layer in zip(net.graph.nodes, net.layers):
         stored = message.layer.add()
         stored.CopyFrom(node.layer)
         stored.phase = net.phase  # type: ignore[assignment]
         del stored.blobs[:]
-        for blob in layer.blobs:
-            stored.blobs.add().MergeFrom(blob_of(blob.detach().cpu().numpy()))
+        for i, blob in enumerate(layer.blobs):
+            target = stored.blobs.add()
+            if shared or (node.layer.name, i) in owned:
+                target.MergeFrom(_blob_of(blob, diff))
     return message
 
 
-def save_weights(net: Net, path: str | os.PathLike[str]) -> None:
-    """Write the weights of ``net`` to ``path`` as a ``.caffemodel``, aside first."""
-    write_binary(path, to_message(net))
+def _blob_of(blob: Tensor, diff: bool) -> pb.BlobProto:
+    values = blob.detach().cpu().numpy()
+    if not diff:
+        return blob_of(values)
+    gradient = torch.zeros_like(blob) if blob.grad is None else blob.grad
+    return blob_of(values, gradient.detach().cpu().numpy())
+
+
+def save_weights(net: Net, path: str | os.PathLike[str], diff: bool = False) -> None:
+    """Write the weights of ``net`` to ``path``, aside first.
+
+    A name that ends in ``.h5`` asks for HDF5, in which Caffe stores a shared blob only once.
+    ``diff`` adds the gradients (``snapshot_diff``).
+    """
+    hdf5 = os.fspath(path).endswith(".h5")
+    write_model(path, to_message(net, diff, shared=not hdf5))

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.engine.solver import Solver
 from scratchdet_caffe.engine.weights import load_weights
 
@@ -37,10 +37,8 @@ def in_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def make_solver(case: dict) -> tuple[Solver, list[float]]:
-    param = read_prototxt("solver.prototxt", pb.SolverParameter)
+    param = read_solver("solver.prototxt")
     param.train_net = case["net"]
-    if param.snapshot_format == pb.SolverParameter.HDF5:
-        pytest.skip("HDF5 snapshots are not written yet")
     param.snapshot = 0
     solver = Solver(param)
     data = np.load("input.npz")
@@ -55,6 +53,11 @@ def make_solver(case: dict) -> tuple[Solver, list[float]]:
     solver.feed = feed
     solver.callbacks.append((lambda: None, note_loss))
     return solver, losses
+
+
+def state_file(prefix: str, solver: Solver) -> str:
+    is_hdf5 = solver.param.snapshot_format == pb.SolverParameter.HDF5
+    return f"{prefix}_iter_6.solverstate{'.h5' if is_hdf5 else ''}"
 
 
 def compare_moves(solver: Solver, golden: dict, when: str, kind: str) -> None:
@@ -129,7 +132,7 @@ def test_the_references_own_snapshot_continues(case: str, in_copy) -> None:
     solver, losses = make_solver(facts)
     load_weights(solver.net, "init.caffemodel")
     golden = golden_of(solver)
-    solver.restore("snap_iter_6.solverstate")
+    solver.restore(state_file("snap", solver))
     assert solver.iter == 6
     compare_moves(solver, golden, "resumed_6", solver.param.type)
     solver.step(6)
@@ -149,7 +152,7 @@ def test_six_and_six_equal_twelve_bit_for_bit(case: str, in_copy) -> None:
     half.step(6)
     half.snapshot()
     rest, _ = make_solver(facts)
-    rest.restore("ours_iter_6.solverstate")
+    rest.restore(state_file("ours", rest))
     rest.step(6)
     if whole.param.lr_policy == "plateau" or whole.param.average_loss > 1:
         return  # the running loss starts anew after a resume, in Caffe as here
