@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.cli import Parser, run, text_table
 from scratchdet_caffe.engines import DEVICES, ENGINES, load_engine
 from scratchdet_caffe.errors import UserError
@@ -59,7 +59,7 @@ def locate(args: Any) -> tuple[Path, Path, Path, str]:
     elif not args.job.is_dir():
         raise UserError(f"{args.job}: no such folder (gen makes the folder of a job)")
     else:
-        solver = read_prototxt(args.job / "solver.prototxt", pb.SolverParameter)
+        solver = read_solver(args.job / "solver.prototxt")
         model = args.model or args.job / "test.prototxt"
         weights = args.weights or newest_weights(args.job, solver)
         version = solver.ap_version

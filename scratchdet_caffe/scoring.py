@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto import read_net
 from scratchdet_caffe.caffeproto.labelmap import class_names, read_label_map
 from scratchdet_caffe.data.database import Database
 from scratchdet_caffe.errors import UserError
@@ -51,7 +51,7 @@ def read_test_net(path: str | os.PathLike[str]) -> EvaluatedNet:
         UserError: A layer is missing, the classes do not match the label map, a file that the
             net names cannot be read, or pictures are not simply stretched to the input.
     """
-    net = read_prototxt(path, pb.NetParameter)
+    net = read_net(path)
     data = _layer(net, path, "AnnotatedData", "no labelled images to score")
     output = _layer(net, path, "DetectionOutput", "it detects nothing")
     evaluations = [layer for layer in net.layer if layer.type == "DetectionEvaluate"]

@@ -19,7 +19,7 @@ from typing import Any
 
 from scratchdet_caffe import glog
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.cli import Parser, run
 from scratchdet_caffe.engines import DEVICES, ENGINES, load_engine
 from scratchdet_caffe.errors import UserError
@@ -241,7 +241,7 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if not args.solver.is_file():
         raise UserError(f"{args.solver}: no such solver (gen makes one)")
-    return train(args, read_prototxt(args.solver, pb.SolverParameter))
+    return train(args, read_solver(args.solver))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto import read_net
 from scratchdet_caffe.cli import Parser, run
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import write_text, written_aside
@@ -58,7 +57,7 @@ def some_pictures(job: JobFolder, count: int) -> list[Picture]:
     model = job.path / "test.prototxt"
     if job.results is None or not model.exists() or count < 1:
         return []
-    net = read_prototxt(model, pb.NetParameter)
+    net = read_net(model)
     sources = [layer.data_param.source for layer in net.layer if layer.type == "AnnotatedData"]
     if not sources or not Path(sources[0]).exists():
         print(f"report: no pictures: {sources[:1] or 'the database'} is not here")
