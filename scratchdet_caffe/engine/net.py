@@ -19,6 +19,7 @@ from scratchdet_caffe.engine.errors import LayerError
 from scratchdet_caffe.engine.fillers import fill
 from scratchdet_caffe.engine.graph import Graph, Node, build_graph, mark_gradients
 from scratchdet_caffe.engine.layers import Context, Layer, layer_class, loss_types
+from scratchdet_caffe.engine.layers.base import Drawing
 from scratchdet_caffe.engine.layers.common import ReLU
 from scratchdet_caffe.engine.layers.data import Input, Source
 from scratchdet_caffe.engine.layers.normalization import BatchNorm, BatchNormScale, Scale
@@ -126,9 +127,9 @@ class Net(nn.Module):
         return self.graph.outputs
 
     @property
-    def sources(self) -> dict[str, Source]:
-        """The data layers, by name."""
-        return {layer.param.name: layer for layer in self.layers if isinstance(layer, Source)}
+    def sources(self) -> dict[str, Drawing]:
+        """The layers that draw, data or random numbers, by name."""
+        return {layer.param.name: layer for layer in self.layers if isinstance(layer, Drawing)}
 
     @property
     def loss_terms(self) -> list[tuple[int, float]]:
@@ -235,7 +236,7 @@ class Net(nn.Module):
     def _build(self, node: Node) -> Layer:
         layer_param = node.layer
         spec = spec_of(layer_param, [self.shapes[value] for value in node.bottoms])
-        context = Context(self.phase, self.seed)
+        context = Context(self.phase, self.seed, force_backward=self.graph.force_backward)
         layer = layer_class(layer_param)(layer_param, spec, context)
         if len(layer_param.param) > layer.num_blobs:
             raise LayerError(

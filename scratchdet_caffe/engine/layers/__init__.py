@@ -4,7 +4,21 @@ import importlib
 
 from scratchdet_caffe.engine.layers.base import Context, Layer, layer_class, layer_types, loss_types
 
-for _family in ("common", "data", "detection", "normalization", "vision"):
+_FAMILIES = (
+    "activation",
+    "common",
+    "data",
+    "detection",
+    "instance",
+    "linear",
+    "loss",
+    "normalization",
+    "ranking",
+    "select",
+    "vision",
+    "window",
+)
+for _family in _FAMILIES:
     importlib.import_module(f"{__name__}.{_family}")  # registers its layers
 
 __all__ = ["Context", "Layer", "layer_class", "layer_types", "loss_types"]

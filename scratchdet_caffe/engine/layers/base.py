@@ -27,11 +27,13 @@ class Context:
         phase: ``pb.TRAIN`` or ``pb.TEST``.
         seed: The run's seed; a layer derives its own generators from it.
         propagate_down: Per bottom, whether a gradient has to go there.
+        force_backward: Whether the net wants gradients everywhere, whoever learns.
     """
 
     phase: int
     seed: int = 0
     propagate_down: list[bool] = field(default_factory=list)
+    force_backward: bool = False
 
 
 class Layer(nn.Module):
@@ -71,6 +73,25 @@ class Layer(nn.Module):
     def forward(self, *bottoms: Tensor) -> Tops:
         """Return one tensor per top (more than the prototxt names are dropped)."""
         raise self.error("has no forward pass")
+
+
+class Drawing(Layer):
+    """A layer that draws, records or random numbers, and knows how far it has come.
+
+    `position` counts what was drawn since the start of the run; setting it seeks, so that a
+    resumed run continues with what comes next.
+    """
+
+    position: int
+
+    @property
+    def per_pass(self) -> int:
+        """How far one forward pass moves `position`."""
+        return 1
+
+    def reseed(self, seed: int) -> None:
+        """Draw all randomness from ``seed``, a run's seed, from now on."""
+        self.context.seed = seed
 
 
 _LAYERS: dict[str, type[Layer]] = {}

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
-from scratchdet_caffe.engine.random import derived_seed
+from scratchdet_caffe.engine.fillers import fill
+from scratchdet_caffe.engine.layers.base import Context, Drawing, Layer, Tops, layer
+from scratchdet_caffe.engine.random import derived_seed, generator
 from scratchdet_caffe.engine.shapes.registry import Shape, Spec
+from scratchdet_caffe.errors import UserError
 
 if TYPE_CHECKING:
     from scratchdet_caffe.data import Batches
@@ -24,19 +26,11 @@ class Input(Layer):
         raise self.error("its blobs are the caller's: pass them to the net")
 
 
-class Source(Layer):
-    """A layer that makes batches by itself and knows how far it has read.
-
-    `position` counts records handed out since the start of the run; setting it seeks, so that
-    a resumed run continues with the record that comes next.
-    """
+class Source(Drawing):
+    """A layer that makes batches by itself; its `position` counts records handed out."""
 
     #: Shapes of the tops, where only the data can tell.
     top_shapes: tuple[Shape, ...]
-    position: int
-
-    def reseed(self, seed: int) -> None:
-        """Draw all randomness from ``seed``, a run's seed, from now on."""
 
     def close(self) -> None:
         """Stop background work and let go of files."""
@@ -63,6 +57,11 @@ class AnnotatedData(Source):
         self.batches = self._batches(seed, position)
 
     @property
+    def per_pass(self) -> int:
+        """Records of a batch."""
+        return self.param.data_param.batch_size
+
+    @property
     def position(self) -> int:
         """Records handed out so far."""
         return self.batches.position
@@ -77,3 +76,35 @@ class AnnotatedData(Source):
 
     def close(self) -> None:
         self.batches.close()
+
+
+@layer("DummyData")
+class DummyData(Source):
+    """Tops filled by fillers: constants, or random numbers anew for every pass.
+
+    The numbers of a pass depend on the seed, the layer's name and the pass (`position`) alone.
+    """
+
+    @property
+    def per_pass(self) -> int:
+        """A pass is counted as one."""
+        return 1
+
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.top_shapes = spec.tops
+        self.position = 0
+        self._fillers = list(param.dummy_data_param.data_filler) or [pb.FillerParameter()]
+
+    def forward(self, *bottoms: Tensor) -> Tops:
+        tops = []
+        for i, shape in enumerate(self.top_shapes):
+            top = torch.zeros(shape)
+            random = generator(self.context.seed, "dummy", self.param.name, i, self.position)
+            try:
+                fill(top, self._fillers[i % len(self._fillers)], random)
+            except UserError as error:
+                raise self.error(str(error)) from error
+            tops.append(top)
+        self.position += 1
+        return tuple(tops)

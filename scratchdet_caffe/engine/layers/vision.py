@@ -61,14 +61,19 @@ class Pooling(Layer):
     """Max or average pooling with Caffe's windows (see ``shapes.vision.pooled_size``)."""
 
     def forward(self, *bottoms: Tensor) -> Tops:
-        p, x = self.param.pooling_param, bottoms[0]
-        size = (x.shape[2], x.shape[3])
-        window = pool_window(self.param, *size)
-        floor = p.round_mode == pb.PoolingParameter.FLOOR
-        out = pooled_size(size, window, floor)
-        if p.pool == pb.PoolingParameter.MAX:
-            return _max_pool(x, window, out, with_mask=len(self.param.top) > 1)
-        return (_average_pool(x, window, out),)
+        return pool(self.param, bottoms[0])
+
+
+def pool(param: pb.LayerParameter, x: Tensor) -> Tops:
+    """Pool maps (N, C, H, W) as the pooling_param of ``param`` says; with the mask if it asks."""
+    p = param.pooling_param
+    size = (x.shape[2], x.shape[3])
+    window = pool_window(param, *size)
+    floor = p.round_mode == pb.PoolingParameter.FLOOR
+    out = pooled_size(size, window, floor)
+    if p.pool == pb.PoolingParameter.MAX:
+        return _max_pool(x, window, out, with_mask=len(param.top) > 1)
+    return (_average_pool(x, window, out),)
 
 
 def _margins(size: torch.Size, window: Window, out: tuple[int, int]) -> list[int]:

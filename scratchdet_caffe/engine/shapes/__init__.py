@@ -9,7 +9,21 @@ from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.graph import build_graph
 from scratchdet_caffe.engine.shapes.registry import LayerError, Shape, Spec, known_types, spec_of
 
-for _family in ("common", "data", "detection", "normalization", "vision"):
+_FAMILIES = (
+    "activation",
+    "common",
+    "data",
+    "detection",
+    "instance",
+    "linear",
+    "loss",
+    "normalization",
+    "ranking",
+    "select",
+    "vision",
+    "window",
+)
+for _family in _FAMILIES:
     importlib.import_module(f"{__name__}.{_family}")  # registers its rules
 
 __all__ = ["LayerError", "LayerShapes", "NetShapes", "Shape", "Spec", "infer", "known_types"]

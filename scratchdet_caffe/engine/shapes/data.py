@@ -47,3 +47,33 @@ def annotated_data(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     channels = 1 if layer.transform_param.force_gray else 3
     size = transformed_size(layer.transform_param)
     return Spec(tops=((layer.data_param.batch_size, channels, *size), (1, 1, 1, 8)))
+
+
+def _one_each(layer: pb.LayerParameter, name: str, count: int, least: int) -> None:
+    tops = len(layer.top)
+    check(
+        layer,
+        count in {least, 1, tops},
+        f"{name} needs one entry, or one per top ({tops}), but has {count}",
+    )
+
+
+@rule("DummyData")
+def dummy_data(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
+    """DummyData: a shape for all tops or one per top, also as the four old dims."""
+    p = layer.dummy_data_param
+    arity(layer, bottoms, 0)
+    tops = len(layer.top)
+    old = [p.num, p.channels, p.height, p.width]
+    check(layer, not (p.shape and any(old)), "give either shape, or num, channels, height, width")
+    _one_each(layer, "data_filler", len(p.data_filler), 0)
+    if p.shape:
+        _one_each(layer, "shape", len(p.shape), 1)
+        shapes = [tuple(shape.dim) for shape in p.shape]
+    else:
+        for name, dims in zip(("num", "channels", "height", "width"), old):
+            _one_each(layer, name, len(dims), 1)
+        rows = max(len(dims) for dims in old)
+        shapes = [tuple(dims[i % len(dims)] for dims in old) for i in range(rows)]
+    check(layer, all(dim >= 0 for shape in shapes for dim in shape), "a dim must not be negative")
+    return Spec(tops=tuple(shapes * tops if len(shapes) == 1 else shapes))

@@ -32,29 +32,39 @@ def batch_norm(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     )
 
 
-@rule("Scale")
-def scale(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
-    """Scale: multiply by a blob (a parameter, or the second bottom) along ``axis``."""
+def operand(layer: pb.LayerParameter, bottoms: Sequence[Shape], axis: int, num_axes: int) -> Shape:
+    """Return the shape of what a Scale or Bias layer applies to its first bottom.
+
+    That is its second bottom or, without one, a parameter over ``num_axes`` axes from ``axis``
+    on (-1: all of them).
+    """
     arity(layer, bottoms, 1, 2)
-    p = layer.scale_param
     if len(bottoms) == 2:
-        axis = axis_of(layer, p.axis, bottoms[0]) if bottoms[1] else 0
-        factor = bottoms[1]
+        start = axis_of(layer, axis, bottoms[0]) if bottoms[1] else 0
+        shape = bottoms[1]
     else:
-        check(layer, p.num_axes >= -1, f"num_axes must be -1 or more, not {p.num_axes}")
-        axis = axis_of(layer, p.axis, bottoms[0]) if p.num_axes else 0
-        end = len(bottoms[0]) if p.num_axes == -1 else axis + p.num_axes
+        check(layer, num_axes >= -1, f"num_axes must be -1 or more, not {num_axes}")
+        start = axis_of(layer, axis, bottoms[0]) if num_axes else 0
+        end = len(bottoms[0]) if num_axes == -1 else start + num_axes
         check(
             layer,
             end <= len(bottoms[0]),
-            f"axis {axis} and num_axes {p.num_axes} reach past a bottom of shape {bottoms[0]}",
+            f"axis {start} and num_axes {num_axes} reach past a bottom of shape {bottoms[0]}",
         )
-        factor = bottoms[0][axis:end]
+        shape = bottoms[0][start:end]
     check(
         layer,
-        bottoms[0][axis : axis + len(factor)] == factor,
-        f"a factor of shape {factor} does not fit a bottom of shape {bottoms[0]} at axis {axis}",
+        bottoms[0][start : start + len(shape)] == shape,
+        f"a blob of shape {shape} does not fit a bottom of shape {bottoms[0]} at axis {start}",
     )
+    return shape
+
+
+@rule("Scale")
+def scale(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
+    """Scale: multiply by a blob (a parameter, or the second bottom) along ``axis``."""
+    p = layer.scale_param
+    factor = operand(layer, bottoms, p.axis, p.num_axes)
     params: list[Shape] = []
     fillers: list[pb.FillerParameter | None] = []
     if len(bottoms) == 1:
