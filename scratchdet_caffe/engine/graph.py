@@ -114,6 +114,8 @@ def build_graph(
     graph = Graph(net.name, [], [], {}, [], net.force_backward)
     read: set[int] = set()
     for layer in net.layer:
+        if not layer.HasField("phase"):
+            layer.phase = state.phase
         node = _connect(layer, graph)
         node.loss_weights = _loss_weights(layer, layer.type in losses)
         read.update(node.bottoms)

@@ -353,7 +353,7 @@ def _fill(layer: Layer, index: int, seed: int) -> None:
 def _module_name(layer_name: str, taken: Mapping[str, object]) -> str:
     """A module name for a layer: no dots, no clash with an attribute or another layer."""
     name = layer_name.replace(".", "_") or "_"
-    while name in taken or hasattr(nn.Module, name) or name in _RESERVED:
+    while name in taken or hasattr(Net, name) or name in _RESERVED:
         name += "_"
     return name
 

@@ -9,6 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from scratchdet_caffe.errors import UserError
+
 Array = npt.NDArray[np.float32]
 
 
@@ -103,6 +105,10 @@ class Blob:
         elif self._diff is not None:
             self._diff.fill(0)
 
+    def share(self, tensor: Tensor) -> None:
+        """Let `data` be the memory of ``tensor`` (a copy, if it is not on a CPU)."""
+        self._value, self._data = None, _to_array(tensor.detach())
+
     def as_tensor(self, device: torch.device) -> Tensor:
         """Return the present values as a tensor, sharing memory with `data` where possible."""
         if self._data is None and self._value is not None:
@@ -111,7 +117,7 @@ class Blob:
 
 
 class ParamBlob(Blob):
-    """A parameter blob: on a CPU its array is the parameter itself."""
+    """A parameter blob: on a CPU its arrays are the parameter and its gradient themselves."""
 
     def __init__(self, tensor: Tensor) -> None:
         super().__init__(tuple(tensor.shape))
@@ -121,28 +127,63 @@ class ParamBlob(Blob):
     def data(self) -> Array:
         """The values, ``shape``."""
         if self._data is None:
+            if not self._tensor.is_contiguous():
+                # Programs write through ravel() and reshape(), which must not copy: a kernel
+                # that somebody looks at gives up the channels-last layout.
+                self._tensor.data = self._tensor.data.contiguous()
             self._data = self._tensor.detach().cpu().numpy()
         return self._data
 
     @property
     def diff(self) -> Array:
         """The gradient, summed over backward passes until it is cleared."""
-        if self._tensor.grad is None and self._tensor.requires_grad:
-            self._tensor.grad = torch.zeros_like(self._tensor)
-        if self._tensor.grad is None:
-            return super().diff
-        return self._tensor.grad.cpu().numpy()
+        if self._diff is None:
+            self._diff = np.zeros(self._shape, np.float32)
+            self._hold_diff()
+        elif self._tensor.grad is None:
+            self._diff.fill(0)
+            self._hold_diff()
+        return self._diff
 
+    def _hold_diff(self) -> None:
+        """Show the gradient in the array that somebody holds; on a CPU, let them be one."""
+        if self._diff is None or not self._tensor.requires_grad:
+            return
+        grad = self._tensor.grad
+        if grad is None:
+            self._diff.fill(0)
+        elif grad.data_ptr() != self._diff.ctypes.data:
+            np.copyto(self._diff, grad.cpu().numpy())
+        if self._tensor.device.type == "cpu":
+            self._tensor.grad = torch.from_numpy(self._diff)
+
+    def reshape(self, *shape: int) -> None:
+        """Refuse: the shape of a parameter follows from its layer.
+
+        Raises:
+            UserError: ``shape`` is another one.
+        """
+        if tuple(shape) != self._shape:
+            raise UserError(
+                f"a parameter blob of shape {self._shape} cannot become {tuple(shape)}: "
+                "its layer gives it its shape"
+            )
+
+    @torch.no_grad()
     def push(self) -> None:
-        """Bring what somebody wrote into `data` to a parameter on another device."""
-        if self._data is not None and self._tensor.device.type != "cpu":
-            with torch.no_grad():
-                self._tensor.copy_(torch.from_numpy(self._data))
+        """Bring what somebody wrote to a parameter on another device."""
+        if self._tensor.device.type == "cpu":
+            return
+        if self._data is not None:
+            self._tensor.copy_(torch.from_numpy(self._data))
+        if self._diff is not None and self._tensor.grad is not None:
+            self._tensor.grad.copy_(torch.from_numpy(self._diff))
 
     def pull(self) -> None:
-        """Show in `data` what training made of a parameter on another device."""
+        """Show in arrays that somebody holds what a pass or an update made of the parameter."""
         if self._data is not None and self._tensor.device.type != "cpu":
             np.copyto(self._data, self._tensor.detach().cpu().numpy())
+        self._hold_diff()
 
 
 def _to_array(value: Tensor) -> Array:

@@ -5,21 +5,32 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto import hdf5, read_net
 from scratchdet_caffe.engine import net as engine
+from scratchdet_caffe.engine.layers.data import Input, Source
 from scratchdet_caffe.engine.shapes.registry import spec_of
-from scratchdet_caffe.engine.weights import load_weights, save_weights
+from scratchdet_caffe.engine.weights import load_weights, save_weights, to_message
 from scratchdet_caffe.errors import UserError, nearest
 from scratchdet_caffe.pycaffe import mode
+from scratchdet_caffe.pycaffe.batches import batches, collect
 from scratchdet_caffe.pycaffe.blob import Array, Blob, ParamBlob
+from scratchdet_caffe.pycaffe.passes import Passes
+from scratchdet_caffe.pycaffe.python_layer import PythonLayer
+
+
+@dataclass(frozen=True)
+class LayerView:
+    """A layer as `Net.layers` shows it: its type and its parameter blobs."""
+
+    type: str
+    blobs: list[ParamBlob]
 
 
 class Net:
@@ -28,9 +39,14 @@ class Net:
     Either ``Net(network_file, phase, level=0, stages=None, weights=None)`` or the old
     ``Net(network_file, weights_file, phase)``.
 
+    Unlike Caffe's, the net has no Split layers of its own making: a blob that several layers
+    read is one blob here.
+
     Attributes:
         blobs: `Blob` by name.
         params: List of `Blob` by layer name, for layers that have parameters.
+        layers: All layers in the order in which they run.
+        layer_dict: The same, by name.
     """
 
     def __init__(
@@ -48,7 +64,7 @@ class Net:
             (phase,) = old
         if phase is None or len(old) > 2:
             raise TypeError("Net(network_file, phase) or Net(network_file, weights, phase)")
-        param = read_prototxt(network_file, pb.NetParameter)
+        param = read_net(network_file)
         net = engine.Net(param, phase, level, stages or (), mode.seed())
         net.to(mode.device())
         self._attach(net.channels_last())
@@ -64,19 +80,33 @@ class Net:
 
     def _attach(self, net: engine.Net) -> None:
         self._net = net
-        graph = net.graph
         self.blobs: OrderedDict[str, Blob] = OrderedDict(
-            (blob, Blob(net.shapes[value])) for blob, value in graph.last.items()
+            (blob, Blob(net.shapes[value])) for blob, value in net.graph.last.items()
         )
+        self._passes = Passes(net, self.blobs)
+        self._show_params()
+
+    def _show_params(self) -> None:
+        shown: dict[int, ParamBlob] = {}  # shared blobs are one blob
+        self.layers = [
+            LayerView(
+                layer.param.type,
+                [shown.setdefault(id(tensor), ParamBlob(tensor)) for tensor in layer.blobs],
+            )
+            for layer in self._net.layers
+        ]
+        self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
         self.params: OrderedDict[str, list[ParamBlob]] = OrderedDict(
-            (layer.param.name, [ParamBlob(tensor) for tensor in layer.blobs])
-            for layer in net.layers
-            if layer.num_blobs
+            (name, layer.blobs) for name, layer in self.layer_dict.items() if layer.blobs
         )
-        self._first: dict[str, int] = {}
-        for value, blob in enumerate(graph.blob_of):
-            self._first.setdefault(blob, value)
-        self._values: dict[int, Tensor] = {}
+
+    @property
+    def _layer_names(self) -> list[str]:
+        return [node.layer.name for node in self._net.graph.nodes]
+
+    @property
+    def _blob_names(self) -> list[str]:
+        return list(self.blobs)
 
     @property
     def inputs(self) -> list[str]:
@@ -121,53 +151,16 @@ class Net:
             end: Last layer to run; its tops are returned then.
             inputs: Arrays for the input blobs, of their shape.
         """
-        if inputs and set(inputs) != set(self.inputs):
-            raise UserError(
-                f"net '{self._net.name}': inputs are {self.inputs}, but got {sorted(inputs)}"
-            )
-        for name, array in inputs.items():
-            self.blobs[name].data[...] = array
+        if inputs:
+            self._fill("data", self.inputs, "inputs", inputs)
         layers = range(
             0 if start is None else self._index(start),
             len(self._net.layers) if end is None else self._index(end) + 1,
         )
-        self._run(layers, self._net.phase == pb.TRAIN or self._net.graph.force_backward)
-        wanted = self.outputs if end is None else self._net.graph.nodes[layers[-1]].layer.top
-        return {blob: self.blobs[blob].data for blob in (*wanted, *(blobs or ()))}
-
-    def _run(self, layers: range, with_grad: bool) -> None:
-        """Run ``layers`` and show their tops; keep what a backward pass starts from."""
-        graph, device = self._net.graph, self._net.device
-        for param_blobs in self.params.values():
-            for blob in param_blobs:
-                blob.push()
-        self._values = {}
-        made = {value for i in layers for value in graph.nodes[i].tops}
-        last, first = set(graph.last.values()), set(self._first.values())
-        keep = made & (last | first if with_grad else last)
-        given = {
-            value: self.blobs[graph.blob_of[value]].as_tensor(device)
-            for i in layers
-            for value in graph.nodes[i].bottoms
-            if value not in made
-        }
-        feed = {blob: self.blobs[blob].as_tensor(device) for blob in self._net.inputs}
-        for name, tensor in feed.items():
-            if graph.last[name] != self._first[name]:
-                # A layer works in place on it: what it makes is shown in the same array.
-                feed[name] = tensor.clone()
-        if graph.force_backward:
-            for tensor in (*given.values(), *feed.values()):
-                tensor.requires_grad_(tensor.is_floating_point())
-        with torch.set_grad_enabled(with_grad):
-            values = self._net.run(feed, keep, layers, given)
-        inputs = set(self._net.inputs)
-        for value in sorted(values):
-            name = graph.blob_of[value]
-            if name not in inputs or value != self._first[name]:
-                self.blobs[name].set_value(values[value])
-        if with_grad:
-            self._values = {**given, **values}
+        self.push()
+        self._passes.forward(layers)
+        wanted = self.outputs if end is None else self.top_names[end]
+        return {blob: self._blob(blob).data for blob in (*wanted, *(blobs or ()))}
 
     def backward(
         self,
@@ -181,77 +174,96 @@ class Net:
         Losses start with their weight, other blobs at the top of the range with what is in
         their ``diff``. Parameter gradients add up (see `clear_param_diffs`).
 
+        Args:
+            diffs: Names of further blobs whose gradient to return.
+            start: First layer to go back through; the last one by default.
+            end: Last layer to go back through; its bottoms are returned then.
+            seeds: Arrays for the diffs of the output blobs.
+
         Returns:
-            Gradients of the inputs and of ``diffs``, by blob name.
+            Gradients of the inputs (or of the bottoms of ``end``) and of ``diffs``, by name.
         """
-        for name, array in seeds.items():
-            self.blobs[name].diff[...] = array
-        graph = self._net.graph
+        if seeds:
+            self._fill("diff", self.outputs, "outputs", seeds)
         layers = range(
             0 if end is None else self._index(end),
             len(self._net.layers) if start is None else self._index(start) + 1,
         )
-        if not self._values:
-            self._run(range(len(self._net.layers)), with_grad=True)
-        tops, tops_grad = self._seeds(layers)
-        reached = {v for i in layers for v in (*graph.nodes[i].bottoms, *graph.nodes[i].tops)}
-        wanted = {
-            blob: value
-            for blob, value in self._first.items()
-            if value in reached and value in self._values and self._values[value].requires_grad
-        }
-        params = [p.tensor for p in self._net.params if p.tensor.requires_grad]
-        targets = [*(self._values[value] for value in wanted.values()), *params]
-        grads: Sequence[Tensor | None] = [None] * len(targets)
-        if tops and targets:
-            grads = torch.autograd.grad(
-                tops, targets, tops_grad, retain_graph=True, allow_unused=True
-            )
-        with torch.no_grad():
-            for param, grad in zip(params, grads[len(wanted) :]):
-                if grad is not None:
-                    param.grad = grad if param.grad is None else param.grad + grad
-        seeded = {id(top) for top in tops}
-        by_blob = dict(zip(wanted, grads))
-        for blob, value in self._first.items():
-            if value in reached and id(self._values.get(value)) not in seeded:
-                self.blobs[blob].set_diff(by_blob.get(blob))
-        return {blob: self.blobs[blob].diff for blob in (*self.inputs, *(diffs or ()))}
+        self.push()
+        self._passes.backward(layers)
+        self.pull()
+        wanted = self.inputs if end is None else self.bottom_names[end]
+        return {blob: self._blob(blob).diff for blob in (*wanted, *(diffs or ()))}
 
-    def _seeds(self, layers: range) -> tuple[list[Tensor], list[Tensor]]:
-        """Values from which gradients start in ``layers``, and those gradients."""
-        graph = self._net.graph
-        read = {value for i in layers for value in graph.nodes[i].bottoms}
-        weights = dict(self._net.loss_terms)
-        tops, grads = [], []
-        for i in layers:
-            for value in graph.nodes[i].tops:
-                top = self._values.get(value)
-                if top is None or not top.requires_grad:
-                    continue
-                if value in weights:
-                    tops.append(top)
-                    grads.append(torch.full_like(top, weights[value]))
-                    self.blobs[graph.blob_of[value]].diff.fill(weights[value])
-                elif value not in read:
-                    diff = torch.from_numpy(self.blobs[graph.blob_of[value]].diff)
-                    tops.append(top)
-                    grads.append(diff.to(top.device).reshape(top.shape))
-        return tops, grads
+    def forward_all(
+        self, blobs: Iterable[str] | None = None, **inputs: npt.ArrayLike
+    ) -> dict[str, Array]:
+        """Run the net over any number of samples, batch by batch.
+
+        Args:
+            blobs: Names of further blobs to return.
+            inputs: Arrays (samples, ...) for the input blobs.
+
+        Returns:
+            Copies of outputs and ``blobs``, one row per sample, by name.
+        """
+        sized = self._sized(inputs)
+        outs = [_copies(self.forward(blobs, **batch)) for batch in batches(sized)]
+        return collect(outs, _samples(sized))
+
+    def forward_backward_all(
+        self,
+        blobs: Iterable[str] | None = None,
+        diffs: Iterable[str] | None = None,
+        **arrays: npt.ArrayLike,
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Run forward and backward over any number of samples, batch by batch.
+
+        Args:
+            blobs: Names of further blobs to return.
+            diffs: Names of further blobs whose gradient to return.
+            arrays: Arrays (samples, ...) for input blobs, and for the diffs of output blobs.
+
+        Returns:
+            Copies of the outputs, and of the gradients, one row per sample, by name.
+        """
+        sized = self._sized(arrays)
+        outs, grads = [], []
+        for batch in batches(sized):
+            given = {name: batch.pop(name) for name in self.inputs if name in batch}
+            outs.append(_copies(self.forward(blobs, **given)))
+            grads.append(_copies(self.backward(diffs, **batch)))
+        return collect(outs, _samples(sized)), collect(grads, _samples(sized))
+
+    def set_input_arrays(self, data: npt.ArrayLike, labels: npt.ArrayLike) -> None:
+        """Refuse: a MemoryData layer takes its arrays from nobody here.
+
+        Raises:
+            UserError: Always; it says what to do instead.
+        """
+        raise UserError(
+            f"net '{self._net.name}': set_input_arrays is not there; replace the MemoryData layer "
+            "by an Input layer and write into net.blobs['data'].data"
+        )
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""
         for param in self._net.params:
             param.tensor.grad = None
+        self.pull()
 
     def reshape(self) -> None:
         """Propagate the shapes of the input blobs through the net."""
         net = self._net
-        for i, node in enumerate(net.graph.nodes):
-            if net.layers[i].param.type == "Input":
+        for node, layer in zip(net.graph.nodes, net.layers):
+            bottoms = [net.shapes[value] for value in node.bottoms]
+            if isinstance(layer, Input):
                 shapes = [self.blobs[top].shape for top in node.layer.top]
+            elif isinstance(layer, PythonLayer):
+                shapes = layer.reshaped(bottoms)
+            elif isinstance(layer, Source):
+                continue
             else:
-                bottoms = [net.shapes[value] for value in node.bottoms]
                 shapes = list(spec_of(node.layer, bottoms).tops)
             for value, shape in zip(node.tops, shapes):
                 net.shapes[value] = shape
@@ -262,24 +274,80 @@ class Net:
     def copy_from(self, path: str | os.PathLike[str]) -> None:
         """Copy weights from a ``.caffemodel``, by layer name."""
         load_weights(self._net, path)
+        self.pull()
+
+    def share_with(self, other: Net) -> None:
+        """Use the parameters of ``other`` from now on, by layer name."""
+        other.push()
+        self._net.share_with(other._net)
+        self._show_params()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the weights as a ``.caffemodel``."""
+        self.push()
+        save_weights(self._net, Path(path))
+
+    def save_hdf5(self, path: str | os.PathLike[str]) -> None:
+        """Write the weights as HDF5, whatever ``path`` ends in."""
+        self.push()
+        hdf5.write_model(path, to_message(self._net, shared=False))
+
+    def load_hdf5(self, path: str | os.PathLike[str]) -> None:
+        """Copy weights from an HDF5 file, by layer name."""
+        self.copy_from(path)
+
+    def _fill(
+        self, kind: str, names: list[str], what: str, arrays: dict[str, npt.ArrayLike]
+    ) -> None:
+        """Write ``arrays`` into the data or diff of the blobs that must be given."""
+        if set(arrays) != set(names):
+            raise UserError(
+                f"net '{self._net.name}': its {what} are {names}, but got {sorted(arrays)}"
+            )
+        for name, array in arrays.items():
+            blob = self.blobs[name]
+            try:
+                getattr(blob, kind)[...] = array
+            except ValueError as error:
+                raise UserError(
+                    f"net '{self._net.name}': blob '{name}' has shape {blob.shape}, "
+                    f"but got {np.shape(array)}: reshape it first"
+                ) from error
+
+    def _sized(self, arrays: dict[str, npt.ArrayLike]) -> dict[str, tuple[Array, int]]:
+        """Pair each array with the batch size of its blob."""
+        return {
+            name: (np.asarray(array, np.float32), self._blob(name).num)
+            for name, array in arrays.items()
+        }
+
+    def push(self) -> None:
+        """Bring what somebody wrote into parameters to the device."""
+        for blobs in self.params.values():
+            for blob in blobs:
+                blob.push()
+
+    def pull(self) -> None:
+        """Show what changed the parameters in the arrays that somebody holds."""
         for blobs in self.params.values():
             for blob in blobs:
                 blob.pull()
 
-    def share_with(self, other: Net) -> None:
-        """Use the parameters of ``other`` from now on, by layer name."""
-        self._net.share_with(other._net)
-        self._attach(self._net)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the weights as a ``.caffemodel``."""
-        for blobs in self.params.values():
-            for blob in blobs:
-                blob.push()
-        save_weights(self._net, Path(path))
+    def _blob(self, name: str) -> Blob:
+        if name not in self.blobs:
+            raise UserError(f"net '{self._net.name}': no blob '{name}'{nearest(name, self.blobs)}")
+        return self.blobs[name]
 
     def _index(self, layer: str) -> int:
-        names = [node.layer.name for node in self._net.graph.nodes]
+        names = self._layer_names
         if layer not in names:
             raise UserError(f"net '{self._net.name}': no layer '{layer}'{nearest(layer, names)}")
         return names.index(layer)
+
+
+def _copies(arrays: dict[str, Array]) -> dict[str, Array]:
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def _samples(sized: dict[str, tuple[Array, int]]) -> int:
+    return max((len(array) for array, _ in sized.values()), default=0)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_prototxt
+from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.engine import solver as engine
 from scratchdet_caffe.pycaffe import mode
 from scratchdet_caffe.pycaffe.net import Net
@@ -21,17 +22,27 @@ class Solver:
     rule: str | None = None
 
     def __init__(self, solver_file: str | os.PathLike[str]) -> None:
-        param = read_prototxt(solver_file, pb.SolverParameter)
+        param = read_solver(solver_file)
         if self.rule is not None:
             param.type = self.rule
+        if param.random_seed < 0:
+            param.random_seed = mode.seed()
         self._solver = engine.Solver(param, mode.device())
         self._solver.feed = self._feed
+        self._keep_until: int | None = None
+        self._solver.net.register_forward_pre_hook(self._keep_blobs, with_kwargs=True)
         self.net = Net.over(self._solver.net)
         self.test_nets = [Net.over(net) for net in self._solver.test_nets]
 
     def _feed(self) -> Mapping[str, Tensor]:
         device = self._solver.net.device
         return {blob: self.net.blobs[blob].as_tensor(device) for blob in self.net.inputs}
+
+    def _keep_blobs(self, net: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Let the last pass of a `step` keep every blob, since programs look at them."""
+        if self._solver.iter + 1 == self._keep_until:
+            kwargs = {**kwargs, "keep": list(self.net.blobs)}
+        return args, kwargs
 
     @property
     def iter(self) -> int:
@@ -59,25 +70,45 @@ class Solver:
     def _show(self) -> None:
         """Let the train net's blobs show the last pass."""
         for blob, value in self._solver.outputs.items():
-            self.net.blobs[blob].set_value(value)
+            if blob not in self.net.inputs:
+                self.net.blobs[blob].set_value(value)
 
     def step(self, iterations: int) -> None:
         """Train for ``iterations``."""
-        self._push()
-        self._solver.step(iterations)
+        self.net.push()
+        self._keep_until = self._solver.iter + iterations
+        try:
+            self._solver.step(iterations)
+        finally:
+            self._keep_until = None
         self._pull()
+
+    def apply_update(self) -> None:
+        """Change the parameters by their present gradients, as an iteration's end does.
+
+        With ``net.clear_param_diffs``, ``net.forward`` and ``net.backward`` before it, this is
+        one iteration of a training loop of one's own.
+        """
+        self.net.push()
+        self._solver.apply_update()
+        self._solver.iter += 1
+        self._pull()
+
+    def share_weights(self, net: Net) -> None:
+        """Let ``net`` use the parameters of the train net, by layer name."""
+        net.share_with(self.net)
 
     def solve(self, resume_file: str | None = None) -> None:
         """Train to ``max_iter``, from a ``.solverstate`` if one is given."""
         if resume_file is not None:
             self.restore(resume_file)
-        self._push()
+        self.net.push()
         self._solver.solve()
         self._pull()
 
     def snapshot(self) -> None:
         """Write ``.caffemodel`` and ``.solverstate`` under the snapshot prefix."""
-        self._push()
+        self.net.push()
         self._solver.snapshot()
 
     def restore(self, path: str) -> None:
@@ -85,16 +116,9 @@ class Solver:
         self._solver.restore(path)
         self._pull()
 
-    def _push(self) -> None:
-        for blobs in self.net.params.values():
-            for blob in blobs:
-                blob.push()
-
     def _pull(self) -> None:
         self._show()
-        for blobs in self.net.params.values():
-            for blob in blobs:
-                blob.pull()
+        self.net.pull()
 
 
 class SGDSolver(Solver):
