@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,14 @@ def close(got: np.ndarray, want: np.ndarray, tolerance: dict[str, float], what: 
 
 @pytest.mark.skipif(not CASES, reason="needs ../shared/golden/layers")
 @pytest.mark.parametrize("case", CASES)
-def test_layer_equals_the_reference(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layer_equals_the_reference(
+    case: str, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
     folder = LAYERS / case
+    meta = json.loads((folder / "meta.json").read_text())
+    record_property("golden layer", meta["layer"])
     require_types(types_of((folder / "net.prototxt").read_text()))
     monkeypatch.chdir(folder)
-    meta = json.loads(Path("meta.json").read_text())
     golden = dict(np.load("data.npz"))
     net = caffe.Net("net.prototxt", getattr(caffe, meta["phase"]))
     for key, value in golden.items():
