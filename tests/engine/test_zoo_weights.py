@@ -85,7 +85,8 @@ def test_weights_in_fields_of_another_fork_are_not_read_as_zeros() -> None:
             'layer { name: "data" type: "Input" top: "data" '
             "  input_param { shape { dim: 1 dim: 3 dim: 8 dim: 8 } } }"
             'layer { name: "Conv" type: "Convolution" bottom: "data" top: "Conv" '
-            "  convolution_param { num_output: 48 kernel_size: 3 weight_filler { type: 'msra' } } }",
+            "  convolution_param { num_output: 48 kernel_size: 3 "
+            "    weight_filler { type: 'msra' } } }",
             pb.NetParameter,
         ),
         pb.TEST,
