@@ -138,8 +138,8 @@ def _seek(solver: Solver, sidecar: dict[str, Any]) -> None:
         solver.reseed(sidecar["seed"])
     passes = solver.iter * solver.param.iter_size
     for name, source in solver.net.sources.items():
-        batch = source.param.data_param.batch_size
-        source.position = sidecar.get("train_positions", {}).get(name, passes * batch)
+        reached = passes * source.per_pass
+        source.position = sidecar.get("train_positions", {}).get(name, reached)
     for net, positions in zip(solver.test_nets, sidecar.get("test_positions", [])):
         for name, source in net.sources.items():
             source.position = positions.get(name, 0)
