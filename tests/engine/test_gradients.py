@@ -56,6 +56,13 @@ def fixed(random: torch.Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.rand(shape, generator=random, dtype=torch.float64)
 
 
+def marks(random: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+    """Continuation marks: all sequences start at the first step, some anew later."""
+    values = torch.randint(2, shape, generator=random).double()
+    values[0] = 0
+    return values
+
+
 DIFFERENTIATED = (normal, positive, distinct)
 Bottoms = list[tuple[Make, tuple[int, ...]]]
 
@@ -118,6 +125,17 @@ TABLE: list[tuple[str, str, Bottoms]] = [
         "lrn_param { local_size: 3 alpha: 0.5 norm_region: WITHIN_CHANNEL }",
         [(normal, (1, 2, 3, 3))],
     ),
+    (
+        "LSTM",
+        "recurrent_param { num_output: 2 }",
+        [(normal, (3, 2, 2)), (marks, (3, 2)), (normal, (2, 3))],
+    ),
+    (
+        "LSTM",
+        "recurrent_param { num_output: 2 expose_hidden: true }",
+        [(normal, (2, 2, 3)), (fixed, (2, 2)), (normal, (1, 2, 2)), (normal, (1, 2, 2))],
+    ),
+    ("LSTMUnit", "", [(normal, (1, 2, 3)), (normal, (1, 2, 12)), (below(2), (1, 2))]),
     ("Log", "log_param { base: 3 scale: 2 shift: 0.1 }", [(positive, (2, 3))]),
     ("MVN", "", [(normal, (2, 2, 2, 2))]),
     ("MVN", "mvn_param { normalize_variance: false across_channels: true }", [(normal, (2, 4))]),
@@ -140,6 +158,16 @@ TABLE: list[tuple[str, str, Bottoms]] = [
     ),
     ("Power", "power_param { power: 2.5 scale: 2 shift: 0.3 }", [(positive, (2, 3))]),
     ("Power", "power_param { power: 2 }", [(normal, (2, 3))]),
+    (
+        "RNN",
+        "recurrent_param { num_output: 3 }",
+        [(normal, (3, 2, 2)), (marks, (3, 2)), (normal, (2, 3))],
+    ),
+    (
+        "RNN",
+        "recurrent_param { num_output: 2 expose_hidden: true }",
+        [(normal, (2, 2, 2)), (fixed, (2, 2)), (normal, (1, 2, 2))],
+    ),
     ("ReLU", "", [(normal, (2, 5))]),
     ("ReLU", "relu_param { negative_slope: 0.1 }", [(normal, (2, 5))]),
     ("Reduction", "reduction_param { axis: 1 coeff: 2 }", [(normal, (2, 3, 2))]),
@@ -192,7 +220,10 @@ ELSEWHERE = {"MultiBoxLoss", "Python"}
 def build(type_: str, parameters: str, bottoms: list[Tensor]) -> Layer:
     param = parse_text(f'name: "lut" type: "{type_}" {parameters}', pb.LayerParameter)
     param.bottom.extend(f"b{i}" for i in range(len(bottoms)))
-    param.top.extend(f"t{i}" for i in range(2 if type_ in ("Slice", "Split") else 1))
+    count = 2 if type_ in ("Slice", "Split", "LSTMUnit") else 1
+    if param.recurrent_param.expose_hidden:
+        count = len(bottoms) - 1
+    param.top.extend(f"t{i}" for i in range(count))
     spec = spec_of(param, [tuple(bottom.shape) for bottom in bottoms])
     return layer_class(param)(param, spec, Context(pb.TRAIN)).double()
 

@@ -14,6 +14,7 @@ _FAMILIES = (
     "loss",
     "normalization",
     "ranking",
+    "recurrent",
     "select",
     "vision",
     "window",

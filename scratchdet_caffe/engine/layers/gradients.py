@@ -53,3 +53,10 @@ def refuse_gradient(layer: Layer, top: Tensor, bottom: Tensor, why: str) -> Tens
         return top
     refusing: Tensor = _Refuse.apply(top, bottom, layer, why)  # type: ignore[no-untyped-call]
     return refusing
+
+
+def refuse_unforced(layer: Layer, top: Tensor, bottom: Tensor, why: str) -> Tensor:
+    """As `refuse_gradient`, for bottoms that ``force_backward`` leaves out: labels and marks."""
+    if layer.context.force_backward:
+        return top
+    return refuse_gradient(layer, top, bottom, why)

@@ -10,7 +10,11 @@ from scratchdet_caffe.caffeproto import array_of, read_binary
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.detection.losses import softmax_loss
 from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
-from scratchdet_caffe.engine.layers.gradients import refuse_gradient, with_gradient_of
+from scratchdet_caffe.engine.layers.gradients import (
+    refuse_gradient,
+    refuse_unforced,
+    with_gradient_of,
+)
 from scratchdet_caffe.engine.shapes.loss import check_matrix
 from scratchdet_caffe.engine.shapes.registry import Spec
 from scratchdet_caffe.errors import UserError
@@ -35,12 +39,9 @@ class Loss(Layer):
             )
         return labels
 
-    def without_labels(self, loss: Tensor, *labels: Tensor) -> Tops:
-        """Return the top; labels that learn are refused, but force_backward skips them."""
-        for bottom in labels:
-            if not self.context.force_backward:
-                loss = refuse_gradient(self, loss, bottom, "cannot send gradients to its labels")
-        return (loss,)
+    def without_labels(self, loss: Tensor, labels: Tensor) -> Tops:
+        """Return the top, through which no gradient reaches the labels."""
+        return (refuse_unforced(self, loss, labels, "cannot send gradients to its labels"),)
 
     def divisor(self, mode: int, items: int, places: int, valid: Tensor) -> Tensor:
         """Return what the sum is divided by under ``loss_param.normalization``: 1 or more."""

@@ -19,6 +19,7 @@ _FAMILIES = (
     "loss",
     "normalization",
     "ranking",
+    "recurrent",
     "select",
     "vision",
     "window",
