@@ -95,9 +95,11 @@ def parse_state(data: bytes, source: str) -> pb.SolverState:
                 setattr(state, name, _array(file[name], len(data)).flat[0].item())
         if "learned_net" in file:
             state.learned_net = _text(file["learned_net"], len(data))
-        history = {_index(name): item for name, item in _items(file["history"])}
+        history = file["history"]
         for i in range(len(history)):
-            state.history.add().MergeFrom(blob_of(_array(history[i], len(data))))
+            if str(i) not in history:
+                raise ValueError(f"{len(history)} history blobs, but no /history/{i}")
+            state.history.add().MergeFrom(blob_of(_array(history[str(i)], len(data))))
     return state
 
 
