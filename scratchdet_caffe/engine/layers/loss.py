@@ -178,10 +178,11 @@ class InfogainLoss(MultinomialLogisticLoss):
     def _read(self) -> Tensor:
         source = self.param.infogain_loss_param.source
         try:
-            matrix = array_of(read_binary(source, pb.BlobProto))
-        except (UserError, ValueError) as error:
-            raise self.error(f"{source}: {error}") from error
-        return torch.from_numpy(matrix)
+            return torch.from_numpy(array_of(read_binary(source, pb.BlobProto)))
+        except UserError as error:
+            raise self.error(str(error)) from error
+        except ValueError as error:
+            raise self.error(f"{source}: damaged: {error}") from error
 
     def weights(self, labels: Tensor, bottoms: tuple[Tensor, ...]) -> Tensor:
         classes = bottoms[0].shape[1:].numel()
