@@ -142,19 +142,21 @@ class Net(nn.Module):
         ]
 
     def forward(
-        self, inputs: Mapping[str, Tensor] | None = None, keep: Iterable[str] = ()
+        self, inputs: Mapping[str, Tensor] | None = None, keep: Iterable[str] = (), **blobs: Tensor
     ) -> dict[str, Tensor]:
         """Run the net once.
 
         Args:
             inputs: A tensor for each blob of `inputs`.
             keep: Blobs to return beside the outputs.
+            blobs: The same as ``inputs``, by keyword.
 
         Returns:
             The output blobs, those of ``keep``, and every blob with a loss weight, by name.
         """
         wanted = {self.graph.last[blob] for blob in (*self.graph.outputs, *keep)}
-        values = self.run(inputs or {}, wanted | {value for value, _ in self.loss_terms})
+        given = {**(inputs or {}), **blobs}
+        values = self.run(given, wanted | {value for value, _ in self.loss_terms})
         return {self.graph.blob_of[value]: values[value] for value in sorted(values)}
 
     def loss(self, blobs: Mapping[str, Tensor]) -> Tensor:

@@ -142,7 +142,7 @@ class Dropout(Drawing):
 
     def forward(self, *bottoms: Tensor) -> Tops:
         ratio = self.param.dropout_param.dropout_ratio
-        if self.context.phase == pb.TEST:
+        if not self.training:
             return (bottoms[0].view_as(bottoms[0]),)
         random = generator(self.context.seed, "dropout", self.param.name, self.position)
         self.position += 1

@@ -24,7 +24,7 @@ class Context:
     """What a layer needs to know of the net it stands in.
 
     Attributes:
-        phase: ``pb.TRAIN`` or ``pb.TEST``.
+        phase: ``pb.TRAIN`` or ``pb.TEST``: how the layer starts; `train()` and `eval()` move on.
         seed: The run's seed; a layer derives its own generators from it.
         propagate_down: Per bottom, whether a gradient has to go there.
         force_backward: Whether the net wants gradients everywhere, whoever learns.
@@ -52,6 +52,7 @@ class Layer(nn.Module):
         super().__init__()
         self.param = param
         self.context = context
+        self.training = context.phase == pb.TRAIN
         for i, shape in enumerate(spec.params):
             blob = torch.zeros(shape)
             if self.learnable:
@@ -92,6 +93,11 @@ class Drawing(Layer):
     def reseed(self, seed: int) -> None:
         """Draw all randomness from ``seed``, a run's seed, from now on."""
         self.context.seed = seed
+
+
+def rows(x: Tensor, axis: int) -> Tensor:
+    """Return ``x`` as a matrix: the axes before ``axis`` by those from it on; none may be empty."""
+    return x.reshape(x.shape[:axis].numel(), x.shape[axis:].numel())
 
 
 _LAYERS: dict[str, type[Layer]] = {}

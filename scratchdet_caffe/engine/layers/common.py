@@ -1,4 +1,7 @@
-"""Layers that compute element by element or only rearrange."""
+"""Layers that compute element by element or only rearrange.
+
+What a pass needs of the message is read beforehand: `torch.compile` cannot look into messages.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.engine.layers.base import Layer, Tops, layer
+from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
 from scratchdet_caffe.engine.shapes import common as shapes
+from scratchdet_caffe.engine.shapes.registry import Spec
+
+_PROD, _MAX = int(pb.EltwiseParameter.PROD), int(pb.EltwiseParameter.MAX)
 
 
 @layer("ReLU")
 class ReLU(Layer):
     """y = x above 0, else ``negative_slope`` * x; the gradient at 0 is the slope."""
 
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.slope = param.relu_param.negative_slope
+
     def forward(self, *bottoms: Tensor) -> Tops:
-        slope = self.param.relu_param.negative_slope
-        return (F.leaky_relu(bottoms[0], slope) if slope else F.relu(bottoms[0]),)
+        x = bottoms[0]
+        return (F.leaky_relu(x, self.slope) if self.slope else F.relu(x),)
 
 
 @layer("Split")
@@ -42,26 +52,34 @@ class Silence(Layer):
 class Softmax(Layer):
     """Softmax along ``axis``."""
 
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.axis = param.softmax_param.axis
+
     def forward(self, *bottoms: Tensor) -> Tops:
-        return (F.softmax(bottoms[0], self.param.softmax_param.axis),)
+        return (F.softmax(bottoms[0], self.axis),)
 
 
 @layer("Eltwise")
 class Eltwise(Layer):
     """Element-wise sum (with coefficients), product or maximum."""
 
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.operation = int(param.eltwise_param.operation)
+        self.coeff = list(param.eltwise_param.coeff)
+
     def forward(self, *bottoms: Tensor) -> Tops:
-        p = self.param.eltwise_param
-        if p.operation == pb.EltwiseParameter.PROD:
+        if self.operation == _PROD:
             return (functools.reduce(torch.mul, bottoms),)
-        if p.operation == pb.EltwiseParameter.MAX:
+        if self.operation == _MAX:
             # On a tie of the first two the second wins; later ones must be larger.
             top = torch.where(bottoms[0] > bottoms[1], bottoms[0], bottoms[1])
             for other in bottoms[2:]:
                 top = torch.where(other > top, other, top)
             return (top,)
-        if p.coeff:
-            bottoms = tuple(b if c == 1 else b * c for b, c in zip(bottoms, p.coeff))
+        if self.coeff:
+            bottoms = tuple(b if c == 1 else b * c for b, c in zip(bottoms, self.coeff))
         return (functools.reduce(torch.add, bottoms),)
 
 
@@ -69,25 +87,36 @@ class Eltwise(Layer):
 class Concat(Layer):
     """Bottoms one after the other along an axis."""
 
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.axis = shapes.concat_axis(param, spec.tops[0])
+
     def forward(self, *bottoms: Tensor) -> Tops:
-        axis = shapes.concat_axis(self.param, tuple(bottoms[0].shape))
-        return (torch.cat(bottoms, axis),)
+        return (torch.cat(bottoms, self.axis),)
 
 
 @layer("Permute")
 class Permute(Layer):
     """Axes in a new order (a view: whoever needs it contiguous makes the copy)."""
 
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.order = shapes.permute_order(param, len(spec.tops[0]))
+
     def forward(self, *bottoms: Tensor) -> Tops:
-        return (bottoms[0].permute(shapes.permute_order(self.param, bottoms[0].dim())),)
+        return (bottoms[0].permute(self.order),)
 
 
 @layer("Flatten")
 class Flatten(Layer):
     """Several axes folded into one."""
 
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.start, self.end = param.flatten_param.axis, param.flatten_param.end_axis
+
     def forward(self, *bottoms: Tensor) -> Tops:
-        return (bottoms[0].reshape(shapes.flattened(self.param, tuple(bottoms[0].shape))),)
+        return (bottoms[0].flatten(self.start, self.end),)
 
 
 @layer("Reshape")

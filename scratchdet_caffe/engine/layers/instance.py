@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.engine.layers.base import Layer, Tops, layer
+from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
+from scratchdet_caffe.engine.shapes.registry import Spec
 
 
 @layer("LRN")
@@ -89,9 +90,14 @@ class _Normalise(torch.autograd.Function):
 class Normalize(Layer):
     """Unit length of the channels of each pixel (or of all values of an item), then scaled."""
 
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.eps = param.norm_param.eps
+        self.across_spatial = param.norm_param.across_spatial
+
     def forward(self, *bottoms: Tensor) -> Tops:
-        p, x = self.param.norm_param, bottoms[0]
-        axes = tuple(range(1, x.dim())) if p.across_spatial else (1,)
+        x = bottoms[0]
+        axes = tuple(range(1, x.dim())) if self.across_spatial else (1,)
         scale = self.blobs[0].reshape(1, -1, *[1] * (x.dim() - 2))
-        top: Tensor = _Normalise.apply(x, scale, axes, p.eps)  # type: ignore[no-untyped-call]
+        top: Tensor = _Normalise.apply(x, scale, axes, self.eps)  # type: ignore[no-untyped-call]
         return (top,)

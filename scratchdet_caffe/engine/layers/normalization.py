@@ -26,8 +26,12 @@ class BatchNorm(Layer):
         super().__init__(param, spec, context)
         p = param.batch_norm_param
         self.eps, self.fraction = p.eps, p.moving_average_fraction
-        in_test = context.phase == pb.TEST
-        self.use_global = p.use_global_stats if p.HasField("use_global_stats") else in_test
+        self.asked = p.use_global_stats if p.HasField("use_global_stats") else None
+
+    @property
+    def use_global(self) -> bool:
+        """Whether the stored statistics are used: as the prototxt says, else unless training."""
+        return not self.training if self.asked is None else self.asked
 
     def forward(self, *bottoms: Tensor) -> Tops:
         return (self.normalise(bottoms[0], None, None),)
@@ -60,15 +64,18 @@ class BatchNorm(Layer):
 class Scale(Layer):
     """y = x * factor (+ bias), the factor being a parameter or the second bottom."""
 
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.axis, self.bias_term = param.scale_param.axis, param.scale_param.bias_term
+
     def forward(self, *bottoms: Tensor) -> Tops:
         x = bottoms[0]
-        p = self.param.scale_param
         blobs = list(self.blobs)
         factor = bottoms[1] if len(bottoms) == 2 else blobs.pop(0)
-        axis = p.axis % x.dim() if factor.dim() else 0
+        axis = self.axis % x.dim() if factor.dim() else 0
         spread = (*factor.shape, *[1] * (x.dim() - axis - factor.dim()))
         top = x * factor.reshape(spread)
-        return (top + blobs[0].reshape(spread) if p.bias_term else top,)
+        return (top + blobs[0].reshape(spread) if self.bias_term else top,)
 
     def is_per_channel(self) -> bool:
         """Tell whether this is the plain channel-wise form that BatchNorm can absorb."""

@@ -60,20 +60,32 @@ class Convolution(Layer):
 class Pooling(Layer):
     """Max or average pooling with Caffe's windows (see ``shapes.vision.pooled_size``)."""
 
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        self.pool = Pool(param)
+
     def forward(self, *bottoms: Tensor) -> Tops:
-        return pool(self.param, bottoms[0])
+        return self.pool(bottoms[0])
 
 
-def pool(param: pb.LayerParameter, x: Tensor) -> Tops:
-    """Pool maps (N, C, H, W) as the pooling_param of ``param`` says; with the mask if it asks."""
-    p = param.pooling_param
-    size = (x.shape[2], x.shape[3])
-    window = pool_window(param, *size)
-    floor = p.round_mode == pb.PoolingParameter.FLOOR
-    out = pooled_size(size, window, floor)
-    if p.pool == pb.PoolingParameter.MAX:
-        return _max_pool(x, window, out, with_mask=len(param.top) > 1)
-    return (_average_pool(x, window, out),)
+class Pool:
+    """Pools maps (N, C, H, W) as the pooling_param of ``param`` says; with the mask if it asks."""
+
+    def __init__(self, param: pb.LayerParameter) -> None:
+        p = param.pooling_param
+        self.window = None if p.global_pooling else pool_window(param, 1, 1)
+        self.floor = p.round_mode == pb.PoolingParameter.FLOOR
+        self.is_max = p.pool == pb.PoolingParameter.MAX
+        self.with_mask = len(param.top) > 1
+
+    def __call__(self, x: Tensor) -> Tops:
+        """Return the pooled maps, and the mask."""
+        size = (x.shape[2], x.shape[3])
+        window = self.window or Window(size, (1, 1), (0, 0), (1, 1))
+        out = pooled_size(size, window, self.floor)
+        if self.is_max:
+            return _max_pool(x, window, out, self.with_mask)
+        return (_average_pool(x, window, out),)
 
 
 def _margins(size: torch.Size, window: Window, out: tuple[int, int]) -> list[int]:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scratchdet_caffe.engine.layers.base import Layer, Tops, layer
-from scratchdet_caffe.engine.layers.vision import Convolution, pool
+from scratchdet_caffe.engine.layers.vision import Convolution, Pool
 from scratchdet_caffe.engine.shapes.vision import conv_window
 from scratchdet_caffe.engine.shapes.window import pyramid
 
@@ -49,7 +49,7 @@ class SPP(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tops:
         x = bottoms[0]
-        pooled = [pool(level, x)[0] for level in pyramid(self.param, x.shape[2], x.shape[3])]
+        pooled = [Pool(level)(x)[0] for level in pyramid(self.param, x.shape[2], x.shape[3])]
         if len(pooled) == 1:
             return (pooled[0],)
         return (torch.cat([bins.flatten(1) for bins in pooled], 1),)
