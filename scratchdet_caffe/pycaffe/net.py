@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -234,6 +234,10 @@ class Net:
             outs.append(_copies(self.forward(blobs, **given)))
             grads.append(_copies(self.backward(diffs, **batch)))
         return collect(outs, _samples(sized)), collect(grads, _samples(sized))
+
+    def before_each_pass(self, call: Callable[[], None]) -> None:
+        """Let ``call`` be called before each pass that a solver makes through this net."""
+        self._net.register_forward_pre_hook(lambda net, args: call())
 
     def set_input_arrays(self, data: npt.ArrayLike, labels: npt.ArrayLike) -> None:
         """Refuse: a MemoryData layer takes its arrays from nobody here.

@@ -21,8 +21,11 @@ class Solver:
     #: The update rule of this class; None takes the prototxt's.
     rule: str | None = None
 
-    def __init__(self, solver_file: str | os.PathLike[str]) -> None:
-        param = read_solver(solver_file)
+    def __init__(self, solver_file: str | os.PathLike[str] | pb.SolverParameter) -> None:
+        if isinstance(solver_file, (str, os.PathLike)):
+            param = read_solver(solver_file)
+        else:
+            param = solver_file
         if self.rule is not None:
             param.type = self.rule
         if param.random_seed < 0:

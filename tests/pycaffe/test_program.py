@@ -1,0 +1,140 @@
+"""Unmodified programs: ``import caffe`` means the embedded engine, in children too."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import scratchdet_caffe
+import scratchdet_caffe.pycaffe as caffe
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.pycaffe import __main__
+
+PROGRAM = """
+import subprocess, sys
+import caffe
+import caffe.io
+from caffe import layers as L, params as P
+from caffe.proto import caffe_pb2
+from caffe.coord_map import crop
+from helper import answer  # a module beside the program
+
+assert sys.argv[1:] == ["--flag", "x"], sys.argv
+assert __name__ == "__main__"
+n = caffe.NetSpec()
+n.data = L.Input(shape=dict(dim=[1, 2]))
+n.ip = L.InnerProduct(n.data, num_output=3, weight_filler=dict(type="xavier"))
+open("net.prototxt", "w").write(str(n.to_proto()))
+net = caffe.Net("net.prototxt", caffe.TEST)
+child = "import caffe.proto.caffe_pb2 as pb, caffe; print(caffe.__name__, pb.TEST)"
+print(net.forward()["ip"].shape, answer, flush=True)
+subprocess.check_call([sys.executable, "-c", child])
+"""
+
+
+@pytest.fixture
+def launch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The launcher, in this process, which gets its own state back afterwards."""
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    return lambda *argv: __main__.main(list(argv))
+
+
+def test_a_program_and_its_children_find_caffe() -> None:
+    Path("sub").mkdir()
+    Path("sub/program.py").write_text(PROGRAM)
+    Path("sub/helper.py").write_text("answer = 42\n")
+    root = str(Path(scratchdet_caffe.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "scratchdet_caffe.pycaffe", "sub/program.py", "--flag", "x"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": root},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["(1, 3) 42", "scratchdet_caffe.pycaffe 1"]
+
+
+def test_a_module_runs_with_its_arguments(launch: Callable[..., int]) -> None:
+    Path("package").mkdir()
+    Path("package/job.py").write_text(
+        "import caffe, pathlib, sys\n"
+        "pathlib.Path('done').write_text(f'{sys.argv[1:]} {caffe.TEST}')\n"
+    )
+    assert launch("-m", "package.job", "a") == 0
+    assert Path("done").read_text() == "['a'] 1"
+
+
+def test_the_one_liner_aliases_caffe_here_and_in_children(
+    launch: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scratchdet_caffe.pycaffe.install import SHIM, install
+
+    install()
+    assert importlib.import_module("caffe.io") is caffe.io
+    assert os.environ["PYTHONPATH"].split(os.pathsep)[0] == SHIM
+    sys.modules["caffe"] = types.ModuleType("caffe")
+    with pytest.raises(UserError, match="another caffe is imported already"):
+        install()
+
+
+def test_a_mistake_names_the_line_of_the_program(launch: Callable[..., int]) -> None:
+    Path("wrong.py").write_text("import caffe\n\ncaffe.Net('nowhere.prototxt', caffe.TEST)\n")
+    with pytest.raises(UserError, match="^wrong.py:3: nowhere.prototxt: cannot read"):
+        launch("wrong.py")
+    with pytest.raises(UserError, match="nowhere.py: no such program"):
+        launch("nowhere.py")
+    with pytest.raises(UserError, match="-m needs"):
+        launch("-m")
+
+
+@pytest.mark.parametrize("level", ["0", "1"])
+def test_the_log_goes_to_stderr_as_caffes_does(
+    launch: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    level: str,
+) -> None:
+    monkeypatch.setenv("GLOG_minloglevel", level)
+    Path("n").write_text('layer { name: "a" type: "Input" top: "a" }')
+    Path("w.py").write_text(
+        "import caffe\n"
+        "weights = caffe.proto.caffe_pb2.NetParameter()\n"
+        "weights.layer.add(name='gone')\n"
+        "with open('w', 'wb') as file:\n"
+        "    file.write(weights.SerializeToString())\n"
+        "caffe.Net('n', 'w', caffe.TEST)\n"
+    )
+    launch("w.py")
+    said = capsys.readouterr().err
+    assert said.rstrip().endswith("] Ignoring source layer gone") if level == "0" else said == ""
+
+
+NAMES = """
+Net SGDSolver NesterovSolver AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver set_mode_cpu
+set_mode_gpu set_device set_random_seed Layer get_solver layer_type_list TRAIN TEST Classifier
+Detector io layers params NetSpec to_proto __version__ proto
+"""
+NET_NAMES = """
+blobs params layers layer_dict inputs outputs top_names bottom_names blob_loss_weights forward
+backward forward_all forward_backward_all reshape copy_from share_with save save_hdf5 load_hdf5
+clear_param_diffs set_input_arrays
+"""
+
+
+def test_all_names_of_pycaffe_are_there() -> None:
+    assert [name for name in NAMES.split() if not hasattr(caffe, name)] == []
+    assert set(caffe.__all__) <= set(dir(caffe))
+    Path("n").write_text('layer { name: "a" type: "Input" top: "a" }')
+    net = caffe.Net("n", caffe.TEST)
+    assert [name for name in NET_NAMES.split() if not hasattr(net, name)] == []
