@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import hdf5
 from scratchdet_caffe.caffeproto.binary import parse_binary, write_binary
 from scratchdet_caffe.caffeproto.legacy import upgrade_net, upgrade_solver
 from scratchdet_caffe.caffeproto.text import read_prototxt
+from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import read_bytes
 
 Path = str | os.PathLike[str]
@@ -43,7 +46,11 @@ def read_model(path: Path) -> pb.NetParameter:
     data, source = read_bytes(path, "weights file"), os.fspath(path)
     if hdf5.is_hdf5(data):
         return hdf5.parse_model(data, source)
-    return upgrade_net(parse_binary(data, pb.NetParameter, source), source)
+    with _damage_told(source):
+        net = upgrade_net(parse_binary(data, pb.NetParameter, source), source)
+        for layer in net.layer:
+            _ = layer.name
+    return net
 
 
 def read_state(path: Path) -> pb.SolverState:
@@ -51,7 +58,19 @@ def read_state(path: Path) -> pb.SolverState:
     data, source = read_bytes(path, "solver state"), os.fspath(path)
     if hdf5.is_hdf5(data):
         return hdf5.parse_state(data, source)
-    return parse_binary(data, pb.SolverState, source)
+    with _damage_told(source):
+        state = parse_binary(data, pb.SolverState, source)
+        _ = state.learned_net
+    return state
+
+
+@contextmanager
+def _damage_told(source: str) -> Iterator[None]:
+    """The parser takes any bytes for a string; only who looks at it finds them spoilt."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: damaged: a name in it is not UTF-8 text") from error
 
 
 def write_model(path: Path, net: pb.NetParameter) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from scratchdet_caffe.caffeproto import (
@@ -64,6 +64,7 @@ def test_a_file_cut_anywhere_gives_a_message_or_a_sentence(message, tmp_path: Pa
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60), st.integers(0, 200), st.booleans())
+@example(b"\x80", 4, True)  # in a name
 def test_any_bytes_give_a_message_or_a_sentence(
     tmp_path: Path, noise: bytes, at: int, old: bool
 ) -> None:
@@ -72,9 +73,11 @@ def test_any_bytes_give_a_message_or_a_sentence(
     path.write_bytes(whole[:at] + noise + whole[at + len(noise) :])
     for read in (read_model, read_state, read_net):
         try:
-            read(path)
+            message = read(path)
         except UserError as error:
             assert str(path) in str(error)
+        else:
+            assert all(isinstance(layer.name, str) for layer in getattr(message, "layer", ()))
 
 
 def test_a_missing_file_says_what_it_was_wanted_for(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def make_solver(case: dict) -> tuple[Solver, list[float]]:
     param.train_net = case["net"]
     param.snapshot = 0
     solver = Solver(param)
-    data = np.load("input.npz")
+    data = arrays_of("input.npz")
     losses: list[float] = []
 
     def feed() -> dict[str, torch.Tensor]:
@@ -53,6 +53,11 @@ def make_solver(case: dict) -> tuple[Solver, list[float]]:
     solver.feed = feed
     solver.callbacks.append((lambda: None, note_loss))
     return solver, losses
+
+
+def arrays_of(path: str) -> dict[str, np.ndarray]:
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 def state_file(prefix: str, solver: Solver) -> str:
@@ -75,7 +80,7 @@ def compare_moves(solver: Solver, golden: dict, when: str, kind: str) -> None:
 
 def golden_of(solver: Solver) -> dict:
     """The trajectory, with the initial blobs (of the net as it is now) beside it."""
-    golden = dict(np.load("trajectory.npz"))
+    golden = arrays_of("trajectory.npz")
     for param in solver.net.params:
         golden[f"init/{param.layer}/{param.index}"] = param.tensor.detach().numpy().copy()
     return golden
