@@ -17,6 +17,8 @@ $(STAMP): pyproject.toml
 demo: setup
 	PYTHON=$(PY) scripts/demo.sh
 
+# Two test processes on two cores: each computes with one thread.
+test test-all: export OMP_NUM_THREADS = 1
 test: lint
 	$(PY) -m pytest -n 2 -m 'not slow'
 
