@@ -49,7 +49,7 @@ def read_model(path: Path) -> pb.NetParameter:
     with _damage_told(source):
         net = upgrade_net(parse_binary(data, pb.NetParameter, source), source)
         for layer in net.layer:
-            _ = layer.name
+            _check_text(layer.name)
     return net
 
 
@@ -60,7 +60,7 @@ def read_state(path: Path) -> pb.SolverState:
         return hdf5.parse_state(data, source)
     with _damage_told(source):
         state = parse_binary(data, pb.SolverState, source)
-        _ = state.learned_net
+        _check_text(state.learned_net)
     return state
 
 
@@ -71,6 +71,11 @@ def _damage_told(source: str) -> Iterator[None]:
         yield
     except UnicodeDecodeError as error:
         raise UserError(f"{source}: damaged: a name in it is not UTF-8 text") from error
+
+
+def _check_text(text: str | bytes) -> None:
+    if isinstance(text, bytes):  # protobuf's way of saying that it is no text
+        text.decode()
 
 
 def write_model(path: Path, net: pb.NetParameter) -> None:

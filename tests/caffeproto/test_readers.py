@@ -64,7 +64,8 @@ def test_a_file_cut_anywhere_gives_a_message_or_a_sentence(message, tmp_path: Pa
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=60), st.integers(0, 200), st.booleans())
-@example(b"\x80", 4, True)  # in a name
+@example(b"\x80", 4, True)  # in names
+@example(b"\x80", 8, False)
 def test_any_bytes_give_a_message_or_a_sentence(
     tmp_path: Path, noise: bytes, at: int, old: bool
 ) -> None:
