@@ -44,7 +44,8 @@ def test_layer_equals_the_reference(
     record_property("golden layer", meta["layer"])
     require_types(types_of((folder / "net.prototxt").read_text()))
     monkeypatch.chdir(folder)
-    golden = dict(np.load("data.npz"))
+    with np.load("data.npz") as arrays:
+        golden = dict(arrays)
     net = caffe.Net("net.prototxt", getattr(caffe, meta["phase"]))
     for key, value in golden.items():
         if key.startswith("param/"):

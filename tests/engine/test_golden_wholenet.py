@@ -22,6 +22,11 @@ def require_types(path: Path) -> None:
         pytest.skip(f"the engine has no layer {', '.join(sorted(missing))} yet")
 
 
+def arrays_of(path: str) -> dict[str, np.ndarray]:
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
 def close(got: np.ndarray, want: np.ndarray, share: float, what: str) -> None:
     """Allow ``share`` of the largest value, as the golden's README derives."""
     scale = max(float(np.abs(want).max(initial=0)), 1e-30)
@@ -35,21 +40,21 @@ def test_train_pass_equals_the_reference(name: str, monkeypatch: pytest.MonkeyPa
     require_types(WHOLE / name / "train.prototxt")
     monkeypatch.chdir(WHOLE / name)
     net = caffe.Net("train.prototxt", "init.caffemodel", caffe.TRAIN)
-    inputs, blobs, params = np.load("input.npz"), np.load("blobs.npz"), np.load("params.npz")
-    for blob in inputs.files:
+    inputs, blobs, params = map(arrays_of, ("input.npz", "blobs.npz", "params.npz"))
+    for blob in inputs:
         net.blobs[blob].data[...] = inputs[blob]
     net.forward()
     net.backward()
     case = json.loads(Path("case.json").read_text())
     loss = sum(w * float(net.blobs[b].data.sum()) for b, w in net.blob_loss_weights.items() if w)
     assert loss == pytest.approx(case["loss_sum"], rel=1e-5)
-    for key in blobs.files:
+    for key in blobs:
         blob, kind = key.rsplit("/", 1)
         if kind == "data":
             close(net.blobs[blob].data, blobs[key], 1e-4, key)
         else:
             close(net.blobs[blob].diff, blobs[key], 3e-4, key)
-    for key in params.files:
+    for key in params:
         layer, index, kind = key.rsplit("/", 2)
         blob = net.params[layer][int(index)]
         close(blob.diff if kind == "diff" else blob.data, params[key], 3e-4, key)
@@ -61,8 +66,8 @@ def test_detections_equal_the_reference(name: str, monkeypatch: pytest.MonkeyPat
     require_types(WHOLE / name / "test.prototxt")
     monkeypatch.chdir(WHOLE / name)
     net = caffe.Net("test.prototxt", "init.caffemodel", caffe.TEST)
-    golden = dict(np.load("test.npz"))
-    inputs = np.load("input.npz")
+    golden = arrays_of("test.npz")
+    inputs = arrays_of("input.npz")
     for blob in net.inputs:
         net.blobs[blob].data[...] = inputs[blob]
     net.forward()
