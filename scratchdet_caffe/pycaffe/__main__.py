@@ -27,8 +27,9 @@ def main(argv: list[str]) -> int:
     program = argv[1] if is_module else argv[0]
     if not is_module and not Path(program).exists():
         raise UserError(f"{program}: no such program")
-    import scratchdet_caffe.pycaffe.install  # noqa: F401
+    from scratchdet_caffe.pycaffe.install import install
 
+    install()
     sys.argv = argv[1:] if is_module else argv
     # As the interpreter does: modules beside the program are found first.
     sys.path[0] = "" if is_module else str(Path(program).resolve().parent)

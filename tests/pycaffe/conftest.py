@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import scratchdet_caffe.pycaffe as caffe
+from scratchdet_caffe.pycaffe import __main__
 
 CONV_NET = """
 name: "small"
@@ -59,3 +61,16 @@ def solver_file() -> str:
         'max_iter: 40 snapshot_prefix: "snap" random_seed: 1'
     )
     return "solver.prototxt"
+
+
+@pytest.fixture
+def launch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """The launcher of programs, in this process, which gets its own state back afterwards."""
+    monkeypatch.setenv("PYTHONPATH", "")
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    before = set(sys.modules)
+    yield lambda *argv: __main__.main(list(argv))
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in ("caffe", "my_layers", "package"):
+            del sys.modules[name]

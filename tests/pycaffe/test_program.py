@@ -15,7 +15,6 @@ import pytest
 import scratchdet_caffe
 import scratchdet_caffe.pycaffe as caffe
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.pycaffe import __main__
 
 PROGRAM = """
 import subprocess, sys
@@ -37,16 +36,6 @@ child = "import caffe.proto.caffe_pb2 as pb, caffe; print(caffe.__name__, pb.TES
 print(net.forward()["ip"].shape, answer, flush=True)
 subprocess.check_call([sys.executable, "-c", child])
 """
-
-
-@pytest.fixture
-def launch(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The launcher, in this process, which gets its own state back afterwards."""
-    monkeypatch.setenv("PYTHONPATH", "")
-    monkeypatch.setattr(sys, "argv", sys.argv)
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    return lambda *argv: __main__.main(list(argv))
 
 
 def test_a_program_and_its_children_find_caffe() -> None:
@@ -83,7 +72,7 @@ def test_the_one_liner_aliases_caffe_here_and_in_children(
     install()
     assert importlib.import_module("caffe.io") is caffe.io
     assert os.environ["PYTHONPATH"].split(os.pathsep)[0] == SHIM
-    sys.modules["caffe"] = types.ModuleType("caffe")
+    monkeypatch.setitem(sys.modules, "caffe", types.ModuleType("caffe"))
     with pytest.raises(UserError, match="another caffe is imported already"):
         install()
 
