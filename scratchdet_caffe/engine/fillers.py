@@ -19,6 +19,8 @@ def fill(blob: Tensor, filler: pb.FillerParameter, generator: torch.Generator) -
     Raises:
         UserError: The filler type is unknown or does not fit the blob.
     """
+    if not blob.numel() and filler.type in _TYPES:
+        return
     if filler.type == "constant":
         blob.fill_(filler.value)
     elif filler.type == "uniform":

@@ -116,6 +116,9 @@ def build_graph(
     for layer in net.layer:
         if not layer.HasField("phase"):
             layer.phase = state.phase
+        if layer.type in losses and not layer.top:
+            # Old nets leave the top of their loss out; Caffe gives it one, so that it counts.
+            layer.top.append(f"(automatic {layer.name})")
         node = _connect(layer, graph)
         node.loss_weights = _loss_weights(layer, layer.type in losses)
         read.update(node.bottoms)

@@ -16,6 +16,7 @@ from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_text
 from scratchdet_caffe.engine.net import Net
 from scratchdet_caffe.engine.shapes import LayerError
+from scratchdet_caffe.errors import UserError
 
 
 def net(text: str, inputs: dict[str, Sequence[int]], phase: int = pb.TRAIN) -> Net:
@@ -180,9 +181,56 @@ def test_labels_that_learn_are_refused_when_the_gradient_comes() -> None:
         built.loss(blobs).backward()
 
 
+def test_a_loss_without_a_top_counts_as_one() -> None:
+    text = """
+    force_backward: true
+    layer { name: "lut" type: "EuclideanLoss" bottom: "a" bottom: "b" %s }
+    """
+    a = torch.tensor([[3.0]], requires_grad=True)
+    losses = []
+    for top in ("", 'top: "loss"'):
+        built = net(text % top, {"a": (1, 1), "b": (1, 1)})
+        losses.append(built.loss(built({"a": a, "b": torch.ones(1, 1)})))
+    assert torch.equal(losses[0], losses[1])
+    assert losses[0].item() == 2
+    assert losses[0].requires_grad
+
+
 def test_infogain_needs_its_matrix() -> None:
     with pytest.raises(LayerError, match="needs its matrix as a third bottom or as"):
         run("InfogainLoss", "", torch.ones(2, 3), torch.zeros(2))
     with pytest.raises(LayerError, match=r"layer 'lut' \(InfogainLoss\): .*nowhere"):
         source = 'infogain_loss_param { source: "nowhere.binaryproto" }'
         run("InfogainLoss", source, torch.ones(2, 3), torch.zeros(2))
+
+
+TYPES = sorted(set(caffe.layer_type_list()) - {"AnnotatedData", "Python"})
+PARAMETERS = """
+    convolution_param { num_output: 2 kernel_size: 2 pad: 1 weight_filler { type: "xavier" } }
+    inner_product_param { num_output: 2 weight_filler { type: "msra" } }
+    pooling_param { kernel_size: 2 stride: 2 pad: 1 } clip_param { min: 0 max: 1 }
+    embed_param { num_output: 2 input_dim: 2 } recurrent_param { num_output: 2 }
+    spp_param { pyramid_height: 2 } tile_param { tiles: 2 } slice_param { axis: 0 }
+    reshape_param { shape { dim: 0 dim: -1 } } permute_param { order: 1 order: 0 }
+"""
+
+
+@settings(deadline=None, max_examples=300, derandomize=True)
+@given(
+    type_=st.sampled_from(TYPES),
+    shape=st.lists(st.sampled_from([0, 1, 2, 3, 4]), max_size=5),
+    others=st.lists(st.lists(st.sampled_from([0, 1, 2, 3]), max_size=4) | st.none(), max_size=3),
+    tops=st.integers(0, 3),
+    value=st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e30, float("nan")]),
+)
+def test_any_shapes_and_values_end_in_a_result_or_a_sentence(
+    type_: str, shape: list[int], others: list[list[int] | None], tops: int, value: float
+) -> None:
+    shapes = [shape, *(shape if other is None else other for other in others)]
+    bottoms = [torch.full(shape, value) for shape in shapes]
+    try:
+        made = run(type_, PARAMETERS, *bottoms, tops=tops)
+    except UserError as error:
+        assert "layer 'lut'" in str(error)
+    else:
+        assert all(isinstance(top, Tensor) for top in made)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
+from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer, rows
 from scratchdet_caffe.engine.shapes import common as shapes
 from scratchdet_caffe.engine.shapes.registry import Spec
 
@@ -134,10 +134,12 @@ class Reduction(Layer):
     def forward(self, *bottoms: Tensor) -> Tops:
         p = self.param.reduction_param
         x = bottoms[0]
-        rows = x.reshape(*x.shape[: p.axis % x.dim() if x.dim() else 0], -1)
+        axis = p.axis % x.dim() if x.dim() else 0
+        values = rows(x, axis)
         if p.operation == pb.ReductionParameter.ASUM:
-            rows = rows.abs()
+            values = values.abs()
         elif p.operation == pb.ReductionParameter.SUMSQ:
-            rows = rows.square()
+            values = values.square()
         mean = p.operation == pb.ReductionParameter.MEAN
-        return ((rows.mean(-1) if mean else rows.sum(-1)) * p.coeff,)
+        top = (values.mean(1) if mean else values.sum(1)) * p.coeff
+        return (top.reshape(x.shape[:axis]),)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
+from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer, rows
 from scratchdet_caffe.engine.shapes.registry import Spec
 
 
@@ -33,8 +33,8 @@ class _Standardise(torch.autograd.Function):
     """(x - mean) / (std + eps) of each row; the gradient is that of eps = 0 (Caffe)."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, eps: float) -> Tensor:
-        centred = rows - rows.mean(1, keepdim=True)
+    def forward(ctx: Any, values: Tensor, eps: float) -> Tensor:
+        centred = values - values.mean(1, keepdim=True)
         divisor = centred.square().mean(1, keepdim=True).sqrt() + eps
         top = centred / divisor
         ctx.save_for_backward(top, divisor)
@@ -54,11 +54,10 @@ class MVN(Layer):
 
     def forward(self, *bottoms: Tensor) -> Tops:
         p, x = self.param.mvn_param, bottoms[0]
-        lead = x.shape[:1] if p.across_channels else x.shape[:2]
-        rows = x.reshape(lead.numel(), -1)
+        values = rows(x, 1 if p.across_channels else 2)
         if not p.normalize_variance:
-            return ((rows - rows.mean(1, keepdim=True)).reshape(x.shape),)
-        top: Tensor = _Standardise.apply(rows, p.eps)  # type: ignore[no-untyped-call]
+            return ((values - values.mean(1, keepdim=True)).reshape(x.shape),)
+        top: Tensor = _Standardise.apply(values, p.eps)  # type: ignore[no-untyped-call]
         return (top.reshape(x.shape),)
 
 
@@ -99,5 +98,7 @@ class Normalize(Layer):
         x = bottoms[0]
         axes = tuple(range(1, x.dim())) if self.across_spatial else (1,)
         scale = self.blobs[0].reshape(1, -1, *[1] * (x.dim() - 2))
+        # Sums of squares need more digits than the half floats of mixed precision have.
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
         top: Tensor = _Normalise.apply(x, scale, axes, self.eps)  # type: ignore[no-untyped-call]
         return (top,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from scratchdet_caffe.engine.layers.base import Layer, Tops, layer
+from scratchdet_caffe.engine.layers.base import Layer, Tops, layer, rows
 from scratchdet_caffe.engine.layers.gradients import refuse_gradient
 
 
@@ -16,8 +16,9 @@ class InnerProduct(Layer):
     def forward(self, *bottoms: Tensor) -> Tops:
         p, x = self.param.inner_product_param, bottoms[0]
         weight, *bias = self.blobs
-        rows = x.reshape(*x.shape[: p.axis % x.dim()], -1)
-        return (F.linear(rows, weight.t() if p.transpose else weight, *bias),)
+        axis = p.axis % x.dim()
+        top = F.linear(rows(x, axis), weight.t() if p.transpose else weight, *bias)
+        return (top.reshape(*x.shape[:axis], p.num_output),)
 
 
 @layer("Embed")
@@ -45,7 +46,7 @@ class Bias(Layer):
         x = bottoms[0]
         term = bottoms[1] if len(bottoms) == 2 else self.blobs[0]
         axis = self.param.bias_param.axis % x.dim() if term.dim() else 0
-        return (x + term.reshape(*term.shape, *[1] * (x.dim() - axis - term.dim())),)
+        return (x + term.reshape((*term.shape, *[1] * (x.dim() - axis - term.dim()))),)
 
 
 @layer("Parameter")

@@ -9,7 +9,7 @@ from torch import Tensor
 from scratchdet_caffe.caffeproto import array_of, read_binary
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.detection.losses import softmax_loss
-from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
+from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer, rows
 from scratchdet_caffe.engine.layers.gradients import (
     refuse_gradient,
     refuse_unforced,
@@ -122,7 +122,7 @@ class HingeLoss(Loss):
     """One-versus-all hinge of scores (N, ...), its L1 or squared L2 norm averaged over items."""
 
     def forward(self, *bottoms: Tensor) -> Tops:
-        scores = bottoms[0].flatten(1)
+        scores = rows(bottoms[0], 1)
         labels = self.labels(bottoms[1], scores.shape[1])
         sign = torch.ones_like(scores).scatter_(1, labels[:, None], -1)
         margins = F.relu(1 + sign * scores)
@@ -138,7 +138,7 @@ class ContrastiveLoss(Loss):
     def forward(self, *bottoms: Tensor) -> Tops:
         a, b, alike = bottoms
         p = self.param.contrastive_loss_param
-        square = (a.flatten(1) - b.flatten(1)).square().sum(1)
+        square = (rows(a, 1) - rows(b, 1)).square().sum(1)
         if p.legacy_version:
             apart = (p.margin - square).clamp(min=0)
         else:
@@ -159,7 +159,7 @@ class MultinomialLogisticLoss(Loss):
         return F.one_hot(labels, bottoms[0].shape[1:].numel()).to(bottoms[0])
 
     def forward(self, *bottoms: Tensor) -> Tops:
-        p = bottoms[0].flatten(1)
+        p = rows(bottoms[0], 1)
         weights = self.weights(self.labels(bottoms[1], p.shape[1]), bottoms)
         floored = p.detach().clamp(min=_FLOOR)
         # Below the floor the value is flat, but Caffe's gradient stays that of the slope there.

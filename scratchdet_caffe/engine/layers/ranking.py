@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scratchdet_caffe.engine.layers.base import Layer, Tops, layer
+from scratchdet_caffe.engine.layers.base import Layer, Tops, layer, rows
 from scratchdet_caffe.engine.layers.gradients import refuse_gradient
 from scratchdet_caffe.engine.layers.loss import Loss
 
@@ -54,7 +54,7 @@ class ArgMax(Layer):
     def forward(self, *bottoms: Tensor) -> Tops:
         x, p = bottoms[0], self.param.argmax_param
         by_axis = p.HasField("axis")
-        values = x.detach() if by_axis else x.detach().flatten(1)
+        values = x.detach() if by_axis else rows(x.detach(), 1)
         axis = p.axis if by_axis else 1
         order = values.flip(axis).sort(dim=axis, descending=True, stable=True)
         best = order.values.narrow(axis, 0, p.top_k)

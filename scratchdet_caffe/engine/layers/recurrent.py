@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
+from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer, rows
 from scratchdet_caffe.engine.layers.gradients import refuse_unforced
 from scratchdet_caffe.engine.shapes.recurrent import STATES, has_static
 from scratchdet_caffe.engine.shapes.registry import Spec
@@ -32,10 +32,10 @@ class Recurrent(Layer):
         p = self.param.recurrent_param
         x, marks = bottoms[0], bottoms[1].detach()
         weights = list(self.blobs)
-        inputs = F.linear(x.flatten(2), weights[0], weights[1])
+        inputs = F.linear(rows(x, 2), weights[0], weights[1]).reshape(*marks.shape, len(weights[1]))
         weights = weights[2:]
         if has_static(self.param, len(bottoms)):
-            inputs = inputs + F.linear(bottoms[2].flatten(1), weights.pop(0))
+            inputs = inputs + F.linear(rows(bottoms[2], 1), weights.pop(0))
         states = self._first_states(bottoms, x.new_zeros(x.shape[1], p.num_output))
         tops = []
         for step in range(len(x)):

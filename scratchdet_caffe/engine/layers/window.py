@@ -21,7 +21,7 @@ class Deconvolution(Convolution):
     def _convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         w = self.window
         lead = x.shape[: -self.axes - 1]
-        images = x.reshape(-1, *x.shape[-self.axes - 1 :])
+        images = x.reshape(lead.numel(), *x.shape[-self.axes - 1 :])
         y = _DECONVOLVE[self.axes](images, weight, bias, w.stride, w.pad, 0, self.group, w.dilation)
         return y.reshape(*lead, *y.shape[1:])
 

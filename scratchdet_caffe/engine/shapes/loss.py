@@ -54,6 +54,7 @@ def labelled(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     _check_items(layer, bottoms[:2])
     check_labels(layer, bottoms[0][0], bottoms[1])
     classes = math.prod(bottoms[0][1:])
+    check(layer, classes > 0, f"'{layer.bottom[0]}' of shape {bottoms[0]} has no classes")
     if infogain and len(bottoms) == 3:
         check_matrix(layer, layer.bottom[2], bottoms[2], classes)
     elif infogain:
@@ -96,5 +97,6 @@ def softmax_loss(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     arity(layer, bottoms, 2)
     _check_items(layer, bottoms)
     axis = axis_of(layer, layer.softmax_param.axis, bottoms[0])
-    check_labels(layer, math.prod(bottoms[0]) // max(bottoms[0][axis], 1), bottoms[1])
+    check(layer, bottoms[0][axis] > 0, f"'{layer.bottom[0]}' of shape {bottoms[0]} has no classes")
+    check_labels(layer, math.prod(bottoms[0]) // bottoms[0][axis], bottoms[1])
     return Spec(tops=((),), flops=4 * math.prod(bottoms[0]))

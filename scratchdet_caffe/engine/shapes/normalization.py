@@ -15,6 +15,7 @@ _ONE = pb.FillerParameter(type="constant", value=1.0)
 def batch_norm(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     """BatchNorm: blobs are the sum of means, the sum of variances and their common factor."""
     arity(layer, bottoms, 1)
+    check(layer, bool(layer.top), "needs a top blob")
     check(layer, len(bottoms[0]) >= 2, "needs a bottom with at least 2 axes (N, C, ...)")
     # Exactly three entries are dropped by Caffe when it loads a net, whatever they say.
     if len(layer.param) != 3:

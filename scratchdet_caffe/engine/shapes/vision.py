@@ -63,6 +63,11 @@ def convolution(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     window = conv_window(layer, len(spatial))
     check(layer, p.num_output > 0, "num_output must be at least 1")
     check(layer, p.group > 0, "group must be at least 1")
+    check(
+        layer,
+        min(bottoms[0][axis:]) > 0,
+        f"'{layer.bottom[0]}' of shape {bottoms[0]} has no pixels",
+    )
     check(layer, channels % p.group == 0, f"{channels} channels do not divide by group {p.group}")
     check(
         layer,
@@ -153,6 +158,7 @@ def pooling(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
         f"needs a bottom with 4 axes (N, C, H, W), not {len(bottoms[0])}",
     )
     n, c, h, w = bottoms[0]
+    check(layer, min(c, h, w) > 0, f"'{layer.bottom[0]}' of shape {bottoms[0]} has no pixels")
     check(layer, p.pool != pb.PoolingParameter.STOCHASTIC, "STOCHASTIC pooling has no CPU form")
     is_max = p.pool == pb.PoolingParameter.MAX
     check(layer, len(layer.top) <= (2 if is_max else 1), "only MAX pooling has a mask top")

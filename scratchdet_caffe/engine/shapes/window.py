@@ -20,6 +20,11 @@ def deconvolution(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     window = conv_window(layer, len(spatial))
     check(layer, p.num_output > 0, "num_output must be at least 1")
     check(layer, p.group > 0, "group must be at least 1")
+    check(
+        layer,
+        min(bottoms[0][axis:]) > 0,
+        f"'{layer.bottom[0]}' of shape {bottoms[0]} has no pixels",
+    )
     for count, what in ((channels, "channels"), (p.num_output, "outputs")):
         check(layer, count % p.group == 0, f"{count} {what} do not divide by group {p.group}")
     for other in bottoms[1:]:
@@ -89,7 +94,7 @@ def spp(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     check(layer, p.pool != pb.SPPParameter.STOCHASTIC, "STOCHASTIC pooling has no CPU form")
     check(layer, p.pyramid_height > 0, "pyramid_height must be at least 1")
     items, channels, *size = bottoms[0]
-    check(layer, min(size) > 0, f"needs a bottom with pixels, not {bottoms[0]}")
+    check(layer, min(channels, *size) > 0, f"needs a bottom with pixels, not {bottoms[0]}")
     # Higher than this a bin would be padding only; so high is refused below, level by level.
     check(layer, p.pyramid_height <= max(size).bit_length() + 1, "pyramid_height is too large")
     bins = []
