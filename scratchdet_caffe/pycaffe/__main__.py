@@ -27,7 +27,7 @@ def main(argv: list[str]) -> int:
     program = argv[1] if is_module else argv[0]
     if not is_module and not Path(program).exists():
         raise UserError(f"{program}: no such program")
-    from scratchdet_caffe.pycaffe.install import install
+    from scratchdet_caffe.pycaffe.alias import install
 
     install()
     sys.argv = argv[1:] if is_module else argv

@@ -62,7 +62,7 @@ class Net:
             weights, phase = old
         elif len(old) == 1:
             (phase,) = old
-        if phase is None or len(old) > 2:
+        if not isinstance(phase, int) or len(old) > 2:
             raise TypeError("Net(network_file, phase) or Net(network_file, weights, phase)")
         param = read_net(network_file)
         net = engine.Net(param, phase, level, stages or (), mode.seed())

@@ -76,9 +76,12 @@ class PythonSpec(Spec):
 
 
 def _instance(param: pb.LayerParameter) -> Any:
+    from scratchdet_caffe.pycaffe.alias import as_caffe  # which imports this module
+
     p = param.python_param
     try:
-        module = importlib.import_module(p.module)
+        with as_caffe():  # the `caffe` that the user's module imports must be this one
+            module = importlib.import_module(p.module)
     except ModuleNotFoundError as error:
         raise LayerError(
             param, f"python_param.module '{p.module}' cannot be imported ({error}): set PYTHONPATH"

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,24 @@ def test_time_shows_each_layer_then_the_averages(
     assert wanted - {shape(text) for text in said} == set()
     said = run(caplog, "time", "-model", "net.prototxt", "-iterations", "1", "-phase", "TEST")
     assert any(text.split()[0] == "acc" for text in said if "forward: " in text)
+
+
+def test_a_python_layer_of_the_net_imports_caffe_by_itself(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("ones_layer.py").write_text(
+        "import caffe\n\n\nclass Ones(caffe.Layer):\n"
+        "    def reshape(self, bottom, top):\n        top[0].reshape(2)\n\n"
+        "    def forward(self, bottom, top):\n        top[0].data[...] = 1\n"
+    )
+    Path("net.prototxt").write_text(
+        'layer { name: "ones" type: "Python" top: "ones" '
+        'python_param { module: "ones_layer" layer: "Ones" } }'
+    )
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    said = run(caplog, "time", "-model", "net.prototxt", "-iterations", "1")
+    assert any(text.split()[0] == "ones" for text in said)
+    assert "caffe" not in sys.modules
 
 
 @pytest.mark.parametrize(

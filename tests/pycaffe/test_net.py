@@ -171,5 +171,7 @@ def test_mistakes_are_sentences(conv_net: caffe.Net) -> None:
         conv_net.params["ip"][0].reshape(1, 1)
     with pytest.raises(UserError, match="nowhere.prototxt"):
         caffe.Net("nowhere.prototxt", caffe.TEST)
+    with pytest.raises(TypeError, match="phase"):
+        caffe.Net("small.prototxt", caffe.TEST, "weights.caffemodel")
     with pytest.raises(UserError, match="equally many samples"):
         conv_net.forward_backward_all(data=images(4), prob=np.ones((3, 5)))

@@ -67,7 +67,7 @@ def test_a_module_runs_with_its_arguments(launch: Callable[..., int]) -> None:
 def test_the_one_liner_aliases_caffe_here_and_in_children(
     launch: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from scratchdet_caffe.pycaffe.install import SHIM, install
+    from scratchdet_caffe.pycaffe.alias import SHIM, install
 
     install()
     assert importlib.import_module("caffe.io") is caffe.io

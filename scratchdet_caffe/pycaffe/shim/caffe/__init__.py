@@ -8,6 +8,6 @@ try:
 except ImportError:  # not installed, but run from a checkout
     sys.path.append(str(Path(__file__).resolve().parents[4]))
 
-from scratchdet_caffe.pycaffe.install import install
+from scratchdet_caffe.pycaffe.alias import install
 
 install()

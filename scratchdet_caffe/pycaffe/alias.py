@@ -1,0 +1,64 @@
+"""What lets ``import caffe`` mean the embedded engine, in this process and its children."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import scratchdet_caffe.pycaffe as caffe
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.pycaffe import classifier, coord_map, detector, draw, io, net_spec, proto
+
+#: Holds a package named ``caffe`` that child processes find through PYTHONPATH.
+SHIM = str(Path(__file__).with_name("shim"))
+
+_MODULES = {
+    "caffe": caffe,
+    "caffe._caffe": caffe,
+    "caffe.pycaffe": caffe,
+    "caffe.classifier": classifier,
+    "caffe.coord_map": coord_map,
+    "caffe.detector": detector,
+    "caffe.draw": draw,
+    "caffe.io": io,
+    "caffe.net_spec": net_spec,
+    "caffe.proto": proto,
+    "caffe.proto.caffe_pb2": proto.caffe_pb2,
+}
+
+
+def install() -> None:
+    """Alias the module as ``caffe``, with its submodules, here and for child processes.
+
+    Raises:
+        UserError: Another ``caffe`` has been imported already.
+    """
+    other = sys.modules.get("caffe")
+    where = str(getattr(other, "__file__", "") or "")
+    if other is not None and other is not caffe and not where.startswith(SHIM):
+        raise UserError(
+            f"another caffe is imported already, from {where}: "
+            "import scratchdet_caffe.pycaffe.install before it"
+        )
+    sys.modules.update(_MODULES)
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    if SHIM not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([SHIM, *paths])
+
+
+@contextmanager
+def as_caffe() -> Iterator[None]:
+    """Let ``import caffe`` mean this module for a moment, and then what it meant before."""
+    before = {name: sys.modules.get(name) for name in _MODULES}
+    sys.modules.update(_MODULES)
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
