@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +77,13 @@ class Net(nn.Module):
         stages: The stages of NetState rules.
         seed: Where weights and data draw their randomness from.
 
+    Attributes:
+        graph: The wiring: layers, blobs, values.
+        layers: The layers in the order in which they run.
+        params: The parameter blobs that the net owns.
+        shapes: The shape of each value for which the net was built.
+        loss_terms: Values that enter the loss, with their weights.
+
     Raises:
         UserError: The net cannot be wired, or a layer cannot be built.
     """
@@ -95,6 +103,18 @@ class Net(nn.Module):
         self.params: list[Param] = []
         self._plans: dict[tuple[frozenset[int], range], list[Step]] = {}
         self.layers = [self._build(node) for node in self.graph.nodes]
+        self._given = [
+            (i, value, blob)
+            for i, (node, layer) in enumerate(zip(self.graph.nodes, self.layers))
+            if isinstance(layer, Input)
+            for value, blob in zip(node.tops, node.layer.top)
+        ]
+        self.loss_terms = [
+            (value, weight)
+            for node in self.graph.nodes
+            for value, weight in zip(node.tops, node.loss_weights)
+            if weight
+        ]
         self._share_and_fill()
         mark_gradients(self.graph, [_learns(layer) for layer in self.layers])
         for node, layer in zip(self.graph.nodes, self.layers):
@@ -114,12 +134,7 @@ class Net(nn.Module):
     @property
     def inputs(self) -> list[str]:
         """Blobs that the caller provides: the tops of Input layers."""
-        return [
-            top
-            for node, layer in zip(self.graph.nodes, self.layers)
-            if isinstance(layer, Input)
-            for top in node.layer.top
-        ]
+        return [blob for _layer, _value, blob in self._given]
 
     @property
     def outputs(self) -> list[str]:
@@ -130,16 +145,6 @@ class Net(nn.Module):
     def sources(self) -> dict[str, Drawing]:
         """The layers that draw, data or random numbers, by name."""
         return {layer.param.name: layer for layer in self.layers if isinstance(layer, Drawing)}
-
-    @property
-    def loss_terms(self) -> list[tuple[int, float]]:
-        """Values that enter the loss, with their weights."""
-        return [
-            (value, weight)
-            for node in self.graph.nodes
-            for value, weight in zip(node.tops, node.loss_weights)
-            if weight
-        ]
 
     def forward(
         self, inputs: Mapping[str, Tensor] | None = None, keep: Iterable[str] = (), **blobs: Tensor
@@ -184,13 +189,11 @@ class Net(nn.Module):
         layers = range(len(self.layers)) if layers is None else layers
         keep = frozenset(keep)
         values = dict(given or {})
-        for i in layers:
-            if isinstance(self.layers[i], Input):
-                node = self.graph.nodes[i]
-                for value, blob in zip(node.tops, node.layer.top):
-                    if blob not in inputs:
-                        raise UserError(f"net '{self.name}': no data for input blob '{blob}'")
-                    values[value] = inputs[blob]
+        for i, value, blob in self._given:
+            if i in layers:
+                if blob not in inputs:
+                    raise UserError(f"net '{self.name}': no data for input blob '{blob}'")
+                values[value] = inputs[blob]
         for step in self._plan(keep, layers):
             bottoms = [
                 values[value].detach() if cut else values[value]
@@ -309,17 +312,14 @@ class Net(nn.Module):
                     run, last = BatchNormScale(layer, scale, relu), (k if relu and k else j)
                     fused |= {j, last}
             if isinstance(layer, Source):
-                run = self._on_device(layer)
+                run = partial(self._draw, layer)
             cut = tuple(not goes for goes in node.propagate_down)
             tops = tuple(self.graph.nodes[last].tops)
             steps.append(Step(run, tuple(node.bottoms), cut, tops, ()))
         return _with_frees(steps, keep)
 
-    def _on_device(self, source: Source) -> Callable[[], tuple[Tensor, ...]]:
-        def run() -> tuple[Tensor, ...]:
-            return tuple(top.to(self.device, non_blocking=True) for top in source())
-
-        return run
+    def _draw(self, source: Source) -> tuple[Tensor, ...]:
+        return tuple(top.to(self.device, non_blocking=True) for top in source())
 
 
 def _with_frees(steps: list[Step], keep: frozenset[int]) -> list[Step]:
@@ -360,4 +360,7 @@ def _module_name(layer_name: str, taken: Mapping[str, object]) -> str:
     return name
 
 
-_RESERVED = {"phase", "seed", "graph", "shapes", "params", "layers", "training"}
+_RESERVED = {"phase", "seed", "graph", "shapes", "params", "layers", "loss_terms", "training"} | {
+    "_given",
+    "_plans",
+}
