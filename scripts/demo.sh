@@ -8,7 +8,7 @@ job=runs/root_resnet18/shapes/demo
 
 [ -d data/shapes/test_lmdb ] || "$PYTHON" -m scratchdet_caffe.prepare shapes --out data/shapes
 "$PYTHON" -m scratchdet_caffe.gen --arch root_resnet18 --dataset data/shapes --recipe mini \
-    --job demo --out runs
+    --job demo --out runs --set solver.random_seed=1
 "$PYTHON" -m scratchdet_caffe.train --solver "$job/solver.prototxt" --resume
 "$PYTHON" -m scratchdet_caffe.evaluate "$job" --min-map 0.75
 "$PYTHON" -m scratchdet_caffe.report "$job"
