@@ -204,6 +204,7 @@ def _run(args: argparse.Namespace, solver: Any, watch: Watch, start: str | None)
     LOG.info(glog.STARTING)
     try:
         solver.solve()
+        watch.advance(solver.iter, watch.loss)
     except Stopped:
         name = signal.Signals(watch.stop or signal.SIGINT).name
         print(f"train: {name}: writing a snapshot and stopping", file=sys.stderr)
