@@ -65,7 +65,8 @@ class Layer(nn.Module):
     @property
     def blobs(self) -> list[Tensor]:
         """The parameter blobs in the order of the ``.caffemodel``."""
-        return [getattr(self, str(i)) for i in range(self.num_blobs)]
+        blobs = self._parameters if self.learnable else self._buffers
+        return [blob for blob in blobs.values() if blob is not None]
 
     def error(self, message: str) -> LayerError:
         """Return the error to raise for ``message``, naming this layer."""
