@@ -16,7 +16,7 @@ from scratchdet_caffe.engine.net import Net, Param
 from scratchdet_caffe.engine.rates import LearningRate
 from scratchdet_caffe.engine.solver_nets import NetSource, test_sources, train_source
 from scratchdet_caffe.engine.testing import test_net
-from scratchdet_caffe.engine.updates import update_rule
+from scratchdet_caffe.engine.updates import add_scaled, update_rule
 from scratchdet_caffe.errors import UserError
 
 LOG = logging.getLogger("caffe")
@@ -154,16 +154,15 @@ class Solver:
         if shown:
             LOG.info(glog.learning_rate(self.iter, rate))
         # A blob with lr_mult 0 has no gradient: it neither counts for clipping nor decays.
-        active = [i for i, param in enumerate(self.net.params) if param.tensor.requires_grad]
-        params = [self.net.params[i] for i in active]
-        if not params:
+        tensors = [param.tensor for param in self.net.params]
+        active = [i for i, tensor in enumerate(tensors) if tensor.requires_grad]
+        if not active:
             return
-        weights = [param.tensor for param in params]
+        params = [self.net.params[i] for i in active]
+        weights = [tensors[i] for i in active]
         grads = [
-            param.tensor.grad
-            if param.tensor.grad is not None
-            else torch.zeros_like(param.tensor, requires_grad=False)
-            for param in params
+            torch.zeros_like(weight, requires_grad=False) if weight.grad is None else weight.grad
+            for weight in weights
         ]
         self._clip(grads)
         if p.iter_size > 1:
@@ -191,11 +190,10 @@ class Solver:
         decays = [self.param.weight_decay * param.decay_mult for param in params]
         if not any(decays):
             return
-        if self.param.regularization_type == "L2":
-            pull = _foreach._foreach_mul(weights, decays)
-        else:
-            pull = _foreach._foreach_mul(_foreach._foreach_sign(weights), decays)
-        _foreach._foreach_add_(grads, pull)
+        pulls = (
+            weights if self.param.regularization_type == "L2" else _foreach._foreach_sign(weights)
+        )
+        add_scaled(grads, pulls, decays)
 
     def _log_outputs(self) -> None:
         weights = {self.net.graph.blob_of[v]: w for v, w in self.net.loss_terms}

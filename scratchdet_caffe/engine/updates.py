@@ -26,10 +26,22 @@ Rule = Callable[[Tensors, Tensors, Tensors, list[float], pb.SolverParameter, int
 _f: Any = torch
 
 
+def add_scaled(targets: Tensors, others: Tensors, scales: list[float]) -> None:
+    """Add ``scales`` times ``others`` to ``targets``: one call for each distinct scale."""
+    groups: dict[float, tuple[Tensors, Tensors]] = {}
+    for target, other, scale in zip(targets, others, scales):
+        into, of = groups.setdefault(scale, ([], []))
+        into.append(target)
+        of.append(other)
+    for scale, (into, of) in groups.items():
+        if scale:
+            _f._foreach_add_(into, of, alpha=scale)
+
+
 def sgd(p: Tensors, g: Tensors, h: Tensors, lr: list[float], s: pb.SolverParameter, t: int) -> None:
     """h = momentum h + lr g; p -= h."""
     _f._foreach_mul_(h, s.momentum)
-    _f._foreach_add_(h, _f._foreach_mul(g, lr))
+    add_scaled(h, g, lr)
     _f._foreach_sub_(p, h)
 
 
