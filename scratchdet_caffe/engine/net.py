@@ -23,7 +23,9 @@ from scratchdet_caffe.engine.layers import Context, Layer, layer_class, loss_typ
 from scratchdet_caffe.engine.layers.base import Drawing
 from scratchdet_caffe.engine.layers.common import ReLU
 from scratchdet_caffe.engine.layers.data import Input, Source
+from scratchdet_caffe.engine.layers.linear import InnerProduct
 from scratchdet_caffe.engine.layers.normalization import BatchNorm, BatchNormScale, Scale
+from scratchdet_caffe.engine.layers.vision import Convolution
 from scratchdet_caffe.engine.random import generator
 from scratchdet_caffe.engine.shapes.registry import Shape, spec_of
 from scratchdet_caffe.errors import UserError
@@ -293,8 +295,10 @@ class Net(nn.Module):
             """The only reader of layer ``i``, if nothing else ever looks at its top."""
             (top,) = self.graph.nodes[i].tops
             after = readers.get(top, [])
-            alone = len(after) == 1 and top not in keep and after[0] in layers
-            return after[0] if alone else None
+            if len(after) != 1 or top in keep or after[0] not in layers:
+                return None
+            cuts = not all(self.graph.nodes[after[0]].layer.propagate_down)
+            return None if cuts else after[0]
 
         steps: list[Step] = []
         fused: set[int] = set()
@@ -311,6 +315,11 @@ class Net(nn.Module):
                     relu = k is not None and _is_plain_relu(self.layers[k])
                     run, last = BatchNormScale(layer, scale, relu), (k if relu and k else j)
                     fused |= {j, last}
+            elif type(layer) in _REWRITABLE and len(node.tops) == 1:
+                j = next_if_private(i)
+                if j is not None and _is_plain_relu(self.layers[j]):
+                    run, last = _Rectified(layer), j
+                    fused.add(j)
             if isinstance(layer, Source):
                 run = partial(self._draw, layer)
             cut = tuple(not goes for goes in node.propagate_down)
@@ -332,6 +341,21 @@ def _with_frees(steps: list[Step], keep: frozenset[int]) -> list[Step]:
         if value not in keep:
             freed[i].append(value)
     return [Step(s.run, s.bottoms, s.cut, s.tops, tuple(free)) for s, free in zip(steps, freed)]
+
+
+class _Rectified:
+    """A layer and the ReLU behind it, which writes over the layer's top to save its memory."""
+
+    def __init__(self, layer: Layer) -> None:
+        self.layer = layer
+
+    def __call__(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
+        """Return what the ReLU makes."""
+        return (torch.relu_(self.layer(*bottoms)[0]),)
+
+
+# Layers whose backward pass does not read their top.
+_REWRITABLE = (Convolution, InnerProduct)
 
 
 def _is_plain_relu(layer: Layer) -> bool:
