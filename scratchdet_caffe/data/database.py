@@ -106,22 +106,32 @@ class Database:
         """Return the key of record ``index``, e.g. ``00000000_JPEGImages/000005.jpg``."""
         return self._current().keys[index].decode("utf-8", "replace")
 
+    def value(self, index: int) -> bytes:
+        """Return the bytes stored as record ``index``.
+
+        Raises:
+            UserError: They cannot be read, naming the key.
+        """
+        environment = self._current()
+        try:
+            with environment.lmdb.begin() as transaction:
+                return transaction.get(environment.keys[index]) or b""
+        except lmdb.Error as error:
+            raise UserError(f"{self.where(index)} cannot be read: {error}") from error
+
+    def where(self, index: int) -> str:
+        """Return how errors name record ``index``: the folder and its key."""
+        return f"{self.path}: record '{self.key(index)}'"
+
     def record(self, index: int) -> pb.AnnotatedDatum:
         """Return record ``index``.
 
         Raises:
             UserError: The stored bytes are no AnnotatedDatum, naming the key.
         """
-        environment = self._current()
-        where = f"{self.path}: record '{self.key(index)}'"
-        try:
-            with environment.lmdb.begin() as transaction:
-                value = transaction.get(environment.keys[index])
-        except lmdb.Error as error:
-            raise UserError(f"{where} cannot be read: {error}") from error
-        record = parse_binary(value or b"", pb.AnnotatedDatum, where)
+        record = parse_binary(self.value(index), pb.AnnotatedDatum, self.where(index))
         if not record.HasField("datum"):
-            raise UserError(f"{where} holds no picture: it is no AnnotatedDatum")
+            raise UserError(f"{self.where(index)} holds no picture: it is no AnnotatedDatum")
         return record
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from scratchdet_caffe.caffeproto import hdf5, read_net
 from scratchdet_caffe.engine import net as engine
 from scratchdet_caffe.engine.layers.data import Input, Source
+from scratchdet_caffe.engine.layers.memory import MemoryData
 from scratchdet_caffe.engine.shapes.registry import spec_of
 from scratchdet_caffe.engine.weights import load_weights, save_weights, to_message
 from scratchdet_caffe.errors import UserError, nearest
@@ -240,15 +241,22 @@ class Net:
         self._net.register_forward_pre_hook(lambda net, args: call())
 
     def set_input_arrays(self, data: npt.ArrayLike, labels: npt.ArrayLike) -> None:
-        """Refuse: a MemoryData layer takes its arrays from nobody here.
+        """Let the MemoryData layer that the net begins with serve these arrays.
+
+        Args:
+            data: (R, C, H, W), R a multiple of the batch size.
+            labels: (R,) or (R, 1, 1, 1).
 
         Raises:
-            UserError: Always; it says what to do instead.
+            UserError: The net begins with another layer, or the arrays do not fit.
         """
-        raise UserError(
-            f"net '{self._net.name}': set_input_arrays is not there; replace the MemoryData layer "
-            "by an Input layer and write into net.blobs['data'].data"
-        )
+        first = next(iter(self._net.layers), None)
+        if not isinstance(first, MemoryData):
+            raise UserError(
+                f"net '{self._net.name}': set_input_arrays needs a net whose first layer is "
+                "MemoryData; write into net.blobs[...].data of an Input layer instead"
+            )
+        first.set_arrays(data, labels)
 
     def clear_param_diffs(self) -> None:
         """Set the gradients of all parameters to zero."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.engine.shapes.registry import Shape, Spec, arity, check, rule
+from scratchdet_caffe.engine.shapes.registry import LayerError, Shape, Spec, arity, check, rule
 
 
 @rule("Input")
@@ -77,3 +77,98 @@ def dummy_data(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
         shapes = [tuple(dims[i % len(dims)] for dims in old) for i in range(rows)]
     check(layer, all(dim >= 0 for shape in shapes for dim in shape), "a dim must not be negative")
     return Spec(tops=tuple(shapes * tops if len(shapes) == 1 else shapes))
+
+
+@rule("Data")
+def data(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
+    """Data: pictures (N, C, H, W) and labels (N,); 0 is a size that only the database knows."""
+    arity(layer, bottoms, 0)
+    p = layer.data_param
+    check(layer, p.batch_size > 0, "data_param.batch_size must be at least 1")
+    check(layer, bool(p.source), "data_param.source must name an LMDB folder")
+    channels = 1 if layer.transform_param.force_gray else 3
+    return _labelled(p.batch_size, channels, *transformed_size(layer.transform_param))
+
+
+@rule("ImageData")
+def image_data(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
+    """ImageData: pictures (N, C, H, W) and labels (N,); 0 is a size that only the files know."""
+    arity(layer, bottoms, 0)
+    p = layer.image_data_param
+    check(layer, p.batch_size > 0, "image_data_param.batch_size must be at least 1")
+    check(layer, bool(p.source), "image_data_param.source must name a list of pictures")
+    check(
+        layer,
+        bool(p.new_height) == bool(p.new_width),
+        "image_data_param needs new_height and new_width, or neither",
+    )
+    check(
+        layer,
+        not (p.new_height and layer.transform_param.HasField("resize_param")),
+        "give either new_height and new_width, or resize_param",
+    )
+    size = transformed_size(layer.transform_param)
+    size = size if all(size) else (p.new_height, p.new_width)
+    return _labelled(p.batch_size, 3 if p.is_color else 1, *size)
+
+
+@rule("MemoryData")
+def memory_data(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
+    """MemoryData: arrays (N, C, H, W) and labels (N,), of the sizes that it states."""
+    arity(layer, bottoms, 0)
+    p = layer.memory_data_param
+    sizes = (p.batch_size, p.channels, p.height, p.width)
+    check(
+        layer,
+        all(sizes),
+        "memory_data_param needs batch_size, channels, height and width above 0",
+    )
+    return _labelled(*sizes)
+
+
+def _labelled(count: int, channels: int, height: int, width: int) -> Spec:
+    return Spec(tops=((count, channels, height, width), (count,)))
+
+
+@rule("HDF5Data")
+def hdf5_data(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
+    """HDF5Data: a dataset for each top; what a row looks like only the files know."""
+    arity(layer, bottoms, 0)
+    p = layer.hdf5_data_param
+    check(layer, p.batch_size > 0, "hdf5_data_param.batch_size must be at least 1")
+    check(layer, bool(p.source), "hdf5_data_param.source must name a list of HDF5 files")
+    check(layer, not layer.HasField("transform_param"), "does not transform: no transform_param")
+    return Spec(tops=((p.batch_size,),) * len(layer.top))
+
+
+@rule("HDF5Output")
+def hdf5_output(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
+    """HDF5Output: no top; data and labels with one row each."""
+    arity(layer, bottoms, 2)
+    check(layer, bool(layer.hdf5_output_param.file_name), "hdf5_output_param needs a file_name")
+    check(
+        layer,
+        all(1 <= len(shape) <= 4 for shape in bottoms) and bottoms[0][0] == bottoms[1][0],
+        f"takes two blobs of 1 to 4 axes with equally many rows, not {bottoms[0]} and {bottoms[1]}",
+    )
+    return Spec(tops=())
+
+
+@rule("VideoData")
+def video_data(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
+    """VideoData: refused."""
+    raise LayerError(
+        layer,
+        "video is not read here: cut it into pictures and list them for an ImageData layer, "
+        "or feed an Input layer frame by frame",
+    )
+
+
+@rule("WindowData")
+def window_data(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
+    """WindowData: refused."""
+    raise LayerError(
+        layer,
+        "window files are not read here: cut the windows out and list them for an ImageData "
+        "layer, or train a detector on boxes with AnnotatedData",
+    )
