@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch._dynamo  # torch.optim brings it along: not memory of the twin
 import twins
 from torch import Tensor
 
