@@ -45,6 +45,18 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         stream.write(text)
 
 
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove the file ``path`` if there is one.
+
+    Raises:
+        UserError: It cannot be removed.
+    """
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot remove it: {error.strerror or error}") from error
+
+
 def read_bytes(path: str | os.PathLike[str], what: str = "file") -> bytes:
     """Return the bytes of ``path``; ``what`` names its role in the error sentence."""
     try:

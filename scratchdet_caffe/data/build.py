@@ -22,7 +22,7 @@ from scratchdet_caffe.data.database import record_key, write_database
 from scratchdet_caffe.data.folders import tracked
 from scratchdet_caffe.data.voc import VocAnnotation, problems_of, read_annotation
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.files import write_text
+from scratchdet_caffe.files import remove, write_text
 
 NAMED_OFFENDERS = 5
 
@@ -65,7 +65,8 @@ def build_dataset(
         The label map, and what was written of either list.
 
     Raises:
-        UserError: Something is wrong with a picture or an annotation; nothing was written.
+        UserError: Something is wrong with a picture or an annotation, and nothing was written;
+            or ``out`` cannot be written.
     """
     shuffled = list(trainval)
     random.Random(seed).shuffle(shuffled)
@@ -74,13 +75,15 @@ def build_dataset(
         label_map = _found_classes(train_items)
     labels = labels_by_name(label_map)
     check_items([*train_items, *test_items], labels, root)
-    write_prototxt(out / "labelmap.prototxt", label_map)
+    # Without its label map a folder is no dataset: new databases are never taken for the old's.
+    remove(out / "labelmap.prototxt")
     for name, items in (("trainval", train_items), ("test", test_items)):
         write_database(out / f"{name}_lmdb", _records(root, items, labels, name))
         lines = [f"{item.entry.picture} {item.entry.annotation}\n" for item in items]
         write_text(out / f"{name}.txt", "".join(lines))
     sizes = [f"{item.entry.stem} {item.size[0]} {item.size[1]}\n" for item in test_items]
     write_text(out / "test_name_size.txt", "".join(sizes))
+    write_prototxt(out / "labelmap.prototxt", label_map)
     return label_map, train_items, test_items
 
 

@@ -6,16 +6,19 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto.labelmap import labels_by_name, read_label_map
-from scratchdet_caffe.data import Database
+from scratchdet_caffe.data import Database, build, write_database
 from scratchdet_caffe.data.voc import read_annotation
 from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.experiment.datasets import find_dataset
 from scratchdet_caffe.prepare import main
 
 WRITTEN = [
@@ -94,6 +97,25 @@ def test_again_gives_the_same_bytes_and_another_seed_another_order(voc: Path) ->
     orders = {snapshot(prepare(voc, "--seed", str(seed)))["trainval.txt"] for seed in range(5)}
     assert len(orders) > 1
     assert snapshot(prepare(voc, "--seed", "3"))["test.txt"] == first["test.txt"]
+
+
+@pytest.mark.parametrize("stops_at", ["trainval_lmdb", "test_lmdb"])
+def test_a_stopped_run_leaves_no_mixture_that_passes_for_a_dataset(
+    stops_at: str, voc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, records: Iterable[tuple[str, pb.AnnotatedDatum]]) -> None:
+        if path.name == stops_at:
+            raise KeyboardInterrupt
+        write_database(path, records)
+
+    out = prepare(voc)
+    monkeypatch.setattr(build, "write_database", write)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(voc, "--classes", "dog,cat")
+    with pytest.raises(UserError, match="lacks labelmap.prototxt"):
+        find_dataset(str(out))
+    monkeypatch.undo()
+    assert find_dataset(str(prepare(voc))).classes == ("background", "cat", "dog")
 
 
 def test_classes_can_be_given(voc: Path, tmp_path: Path) -> None:
