@@ -92,6 +92,12 @@ def read_items(root: Path, entries: Sequence[ListEntry], what: str) -> list[Item
 
     def read(entry: ListEntry) -> Item:
         item = Item(entry)
+        if len(entry.picture.split()) > 1:
+            item.faults.append(
+                f"{root / entry.picture}: a name with spaces, which part the columns of list, "
+                "name_size and detection files; rename picture, XML and line of the image set"
+            )
+            return item
         try:
             item.annotation = read_annotation(root / entry.annotation)
         except UserError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from scratchdet_caffe.data.convert import ListEntry
 from scratchdet_caffe.errors import UserError, nearest
 from scratchdet_caffe.files import read_bytes
 
+_CLASS_COLUMN = re.compile(r"\s+(-1|0|1)$")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp")
 
 
@@ -74,13 +76,14 @@ def folders_tested(folders: Sequence[Path], name: str) -> list[Path]:
 def read_image_set(path: str | os.PathLike[str]) -> list[str]:
     """Return the picture names that an ImageSets/Main list gives, one a line.
 
-    Lists of one class have a second column (1, -1, 0), which is ignored.
+    Lists of one class have a second column (1, -1, 0), which is ignored. Names with spaces are
+    given as they stand; `read_items` refuses them.
 
     Raises:
         UserError: The list is missing or empty.
     """
     lines = read_bytes(path, "list of pictures").decode("utf-8", "replace").split("\n")
-    names = [line.split()[0] for line in lines if line.strip()]
+    names = [_CLASS_COLUMN.sub("", line.strip()) for line in lines if line.strip()]
     if not names:
         raise UserError(f"{path}: the list is empty: it must name one picture a line")
     return names

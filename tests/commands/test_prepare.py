@@ -197,6 +197,10 @@ BAD = {
         ["test.txt: no such image set", "there are: trainval"],
     ),
     "no folder": (shutil.rmtree, ["no VOC folder here"]),
+    "name with spaces": (
+        lambda voc: (voc / "ImageSets/Main/test.txt").write_text("e 1\nmy cat -1\nf\n"),
+        ["1 fault in 7", "JPEGImages/my cat.jpg: a name with spaces", "rename"],
+    ),
     "several faults": (
         _rewrite(a="<", b=xml(("cat", (9, 1, 3, 9))), c=xml(("cat", (9, 9, 99, 20)))),
         ["3 faults in 6", "a.xml", "b.xml", "c.xml"],
