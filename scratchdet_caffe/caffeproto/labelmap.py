@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto.text import read_prototxt
 from scratchdet_caffe.errors import UserError
 
+_NO_FILE_NAME = re.compile(r"\.{1,2}|.*[/\x00-\x1f\x7f].*", re.DOTALL)
 BACKGROUND_NAMES = ("none_of_the_above", "background")
 
 
@@ -16,7 +18,7 @@ def make_label_map(classes: Iterable[str]) -> pb.LabelMap:
     """Return the label map of ``classes``: background is 0, the classes follow from 1.
 
     Raises:
-        UserError: A class is empty, given twice or named like the background.
+        UserError: A class is empty, given twice, named like the background or no file's name.
     """
     label_map = pb.LabelMap()
     label_map.item.add(name="none_of_the_above", label=0, display_name="background")
@@ -38,7 +40,9 @@ def read_label_map(path: str | os.PathLike[str]) -> pb.LabelMap:
 
 
 def check_label_map(label_map: pb.LabelMap, source: str) -> None:
-    """Check that labels are 0..N, each once, unique names, 0 the background.
+    """Check that labels are 0..N, each once, unique names fit for files, 0 the background.
+
+    Detection files are named after classes, by display name where there is one.
 
     Raises:
         UserError: Naming ``source``, the item and what is wrong with it.
@@ -50,6 +54,12 @@ def check_label_map(label_map: pb.LabelMap, source: str) -> None:
     for number, item in enumerate(label_map.item, 1):
         if not item.name or not item.HasField("label"):
             raise UserError(f"{source}: item {number} lacks a {'label' if item.name else 'name'}")
+        for name in (item.name, item.display_name):
+            if _NO_FILE_NAME.fullmatch(name):
+                raise UserError(
+                    f"{source}: item {number}: {name!r} cannot name a class: detection files are "
+                    "named after classes, so neither '/' nor control characters, '.' or '..'"
+                )
         if item.name in names:
             raise UserError(f"{source}: the name '{item.name}' is given twice")
         if item.label in labels:

@@ -47,6 +47,12 @@ WRONG = {
     "no label": (f'{BACKGROUND} item {{ name: "a" }}', "item 2 lacks a label"),
     "empty": ("", "needs the background"),
     "background elsewhere": (f'{BACKGROUND} item {{ name: "background" label: 1 }}', "label 1"),
+    "path as name": (f'{BACKGROUND} item {{ name: "a/b" label: 1 }}', "'a/b' cannot name a class"),
+    "path as display name": (
+        f'{BACKGROUND} item {{ name: "a" label: 1 display_name: ".." }}',
+        "'..' cannot name a class",
+    ),
+    "line end in a name": (f'{BACKGROUND} item {{ name: "a\\n" label: 1 }}', "'a\\n' cannot name"),
     "misspelt field": ('item { nam: "a" }', "has no field 'nam'"),
 }
 
@@ -59,6 +65,11 @@ def test_wrong_maps_are_sentences(text: str, says: str, tmp_path: Path) -> None:
         read_label_map(path)
     assert says in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["traffic light", "...", ".cat", "c++", "Füße", "n01440764"])
+def test_unusual_names_are_classes(name: str) -> None:
+    assert class_names(make_label_map([name])) == [name]
 
 
 def test_class_given_twice_is_a_sentence() -> None:
