@@ -85,6 +85,11 @@ def testing(iteration: int, net: int = 0) -> str:
     return f"Iteration {iteration}, Testing net (#{net})"
 
 
+def test_loss(loss: float) -> str:
+    """The mean loss of a test net, with ``test_compute_loss``; before its outputs."""
+    return f"Test loss: {number(loss)}"
+
+
 def class_ap(label: int, ap: float) -> str:
     """One class, with ``show_per_class_result``."""
     return f"class{label}: {number(ap)}"

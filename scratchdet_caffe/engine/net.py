@@ -90,6 +90,9 @@ class Net(nn.Module):
         UserError: The net cannot be wired, or a layer cannot be built.
     """
 
+    #: Whether every layer runs on its own, for who wants to see all that stands between them.
+    layer_by_layer = False
+
     def __init__(
         self,
         param: pb.NetParameter,
@@ -196,7 +199,8 @@ class Net(nn.Module):
                 if blob not in inputs:
                     raise UserError(f"net '{self.name}': no data for input blob '{blob}'")
                 values[value] = inputs[blob]
-        for step in self._plan(keep, layers):
+        shown = frozenset(range(len(self.graph.blob_of))) if self.layer_by_layer else keep
+        for step in self._plan(shown, layers):
             bottoms = [
                 values[value].detach() if cut else values[value]
                 for value, cut in zip(step.bottoms, step.cut)

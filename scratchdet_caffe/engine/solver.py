@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from scratchdet_caffe import glog
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.debug import debug_info
 from scratchdet_caffe.engine.net import Net, Param
 from scratchdet_caffe.engine.rates import LearningRate
 from scratchdet_caffe.engine.solver_nets import NetSource, test_sources, train_source
@@ -116,7 +118,7 @@ class Solver:
             for on_start, _ready in self.callbacks:
                 on_start()
             shown = bool(p.display) and self.iter % p.display == 0
-            self._smooth(self._forward_backward())
+            self._smooth(self._forward_backward(shown and p.debug_info))
             if shown:
                 LOG.info(glog.iteration_loss(self.iter, self.smoothed_loss))
                 self._log_outputs()
@@ -127,17 +129,19 @@ class Solver:
             if p.snapshot and self.iter % p.snapshot == 0:
                 self.snapshot()
 
-    def _forward_backward(self) -> float:
+    def _forward_backward(self, debug: bool) -> float:
         """Sum gradients over ``iter_size`` passes; return the mean loss."""
         for param in self.net.params:
             param.tensor.grad = None
         total = 0.0
         for _ in range(self.param.iter_size):
             self.outputs = {}  # what the last pass kept must not live through this one
-            outputs = self.net(self.feed())
-            loss = self.net.loss(outputs)
-            if loss.requires_grad:
-                loss.backward()  # type: ignore[no-untyped-call]
+            feed = self.feed()
+            with debug_info(self.net, feed) if debug else nullcontext():
+                outputs = self.net(feed)
+                loss = self.net.loss(outputs)
+                if loss.requires_grad:
+                    loss.backward()  # type: ignore[no-untyped-call]
             self.outputs = {blob: value.detach() for blob, value in outputs.items()}
             total += float(loss.detach())
         return total / self.param.iter_size

@@ -25,7 +25,7 @@ def test_net(net: Net, solver: pb.SolverParameter, batches: int) -> dict[str, fl
     if solver.eval_type == "detection":
         return _test_detection(net, solver, batches)
     if solver.eval_type == "classification":
-        return _test_average(net, batches)
+        return _test_average(net, solver, batches)
     raise UserError(
         f"solver: eval_type must be classification or detection, not '{solver.eval_type}'"
     )
@@ -33,8 +33,10 @@ def test_net(net: Net, solver: pb.SolverParameter, batches: int) -> dict[str, fl
 
 def _test_detection(net: Net, solver: pb.SolverParameter, batches: int) -> dict[str, float]:
     found = {blob: DetectionAccumulator() for blob in net.outputs}
+    losses = []
     for _ in range(batches):
         outputs = net()
+        losses.append(net.loss(outputs))
         for blob, accumulator in found.items():
             rows = outputs[blob]
             if rows.dim() == 0 or rows.shape[-1] != 5:
@@ -43,6 +45,7 @@ def _test_detection(net: Net, solver: pb.SolverParameter, batches: int) -> dict[
                     "of DetectionEvaluate, which eval_type 'detection' needs"
                 )
             accumulator.add(rows.cpu().numpy())
+    _log_loss(solver, losses)
     scores = {}
     for i, (blob, accumulator) in enumerate(found.items()):
         result = accumulator.result(solver.ap_version)
@@ -57,12 +60,15 @@ def _test_detection(net: Net, solver: pb.SolverParameter, batches: int) -> dict[
     return scores
 
 
-def _test_average(net: Net, batches: int) -> dict[str, float]:
+def _test_average(net: Net, solver: pb.SolverParameter, batches: int) -> dict[str, float]:
     totals: dict[str, torch.Tensor] = {}
+    losses = []
     for _ in range(batches):
         outputs = net()
+        losses.append(net.loss(outputs))
         for blob in net.outputs:
             totals[blob] = totals.get(blob, 0) + outputs[blob].flatten() / batches
+    _log_loss(solver, losses)
     weights = {net.graph.blob_of[value]: weight for value, weight in net.loss_terms}
     index = 0
     for blob, total in totals.items():
@@ -70,3 +76,8 @@ def _test_average(net: Net, batches: int) -> dict[str, float]:
             LOG.info(glog.test_output(index, blob, value, weights.get(blob, 0.0)))
             index += 1
     return {blob: float(total.mean()) for blob, total in totals.items()}
+
+
+def _log_loss(solver: pb.SolverParameter, losses: list[torch.Tensor]) -> None:
+    if solver.test_compute_loss and losses:
+        LOG.info(glog.test_loss(float(torch.stack(losses).mean())))
