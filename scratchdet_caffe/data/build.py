@@ -71,10 +71,13 @@ def build_dataset(
     shuffled = list(trainval)
     random.Random(seed).shuffle(shuffled)
     train_items, test_items = read_items(root, shuffled, "train"), read_items(root, test, "test")
+    unknown = "the class is not in the label map"
     if label_map is None:
         label_map = _found_classes(train_items)
+        if not any(item.faults for item in train_items):  # all of them were read
+            unknown = "the class occurs only in the test set; mend it, or give --classes"
     labels = labels_by_name(label_map)
-    check_items([*train_items, *test_items], labels, root)
+    check_items([*train_items, *test_items], labels, root, unknown)
     # Without its label map a folder is no dataset: new databases are never taken for the old's.
     remove(out / "labelmap.prototxt")
     for name, items in (("trainval", train_items), ("test", test_items)):
@@ -112,8 +115,10 @@ def read_items(root: Path, entries: Sequence[ListEntry], what: str) -> list[Item
         return list(tracked(pool.map(read, entries), len(entries), f"checking {what}"))
 
 
-def check_items(items: Sequence[Item], labels: Mapping[str, int], root: Path) -> None:
+def check_items(items: Sequence[Item], labels: Mapping[str, int], root: Path, unknown: str) -> None:
     """Hold annotations against pictures and label map, and stop if anything is wrong.
+
+    ``unknown`` is what to say of a class without a label.
 
     Raises:
         UserError: One sentence: how many faults, and the first of them by file.
@@ -122,7 +127,7 @@ def check_items(items: Sequence[Item], labels: Mapping[str, int], root: Path) ->
         if not item.faults:
             known = labels or {thing.name: 0 for thing in item.annotation.objects}
             where = root / item.entry.annotation
-            faults = problems_of(item.annotation, item.size, known)
+            faults = problems_of(item.annotation, item.size, known, unknown)
             item.faults.extend(f"{where}: {fault}" for fault in faults)
     faults = [fault for item in items for fault in item.faults]
     if faults:

@@ -100,7 +100,10 @@ def _whole(size: ElementTree.Element | None, tag: str) -> int | None:
 
 
 def problems_of(
-    annotation: VocAnnotation, picture: tuple[int, int], labels: Mapping[str, int]
+    annotation: VocAnnotation,
+    picture: tuple[int, int],
+    labels: Mapping[str, int],
+    unknown: str = "the class is not in the label map",
 ) -> list[str]:
     """Return what is wrong with ``annotation``, one phrase per fault; empty when sound.
 
@@ -108,6 +111,7 @@ def problems_of(
         annotation: What the XML says.
         picture: Height and width of the picture itself, pixels.
         labels: The label map, ``{name: label}``.
+        unknown: What to say of a class that is not in it.
     """
     height, width = picture
     said = (annotation.height or height, annotation.width or width)
@@ -121,7 +125,7 @@ def problems_of(
         where = f"object {number} ({item.name})"
         if item.name not in labels:
             hint = nearest(item.name, labels)
-            faults.append(f"{where}: the class is not in the label map{hint}")
+            faults.append(f"{where}: {unknown}{hint}")
         if xmax < xmin:
             faults.append(f"{where}: xmax {xmax:g} < xmin {xmin:g}")
         if ymax < ymin:

@@ -184,7 +184,10 @@ BAD = {
     "undecodable JPEG": (_break_pixels, ["b.jpg: the picture cannot be decoded"]),
     "box outside": (_rewrite(c=xml(("cat", (1, 1, 61, 9)))), ["c.xml: object 1 (cat)", "leaves"]),
     "inverted box": (_rewrite(c=xml(("cat", (9, 1, 3, 9)))), ["c.xml", "xmax 3 < xmin 9"]),
-    "unknown class": (_rewrite(f=xml(("cow", (1, 1, 9, 9)))), ["f.xml", "not in the label map"]),
+    "class of the test set alone": (
+        _rewrite(f=xml(("cow", (1, 1, 9, 9)))),
+        ["f.xml: object 1 (cow): the class occurs only in the test set", "give --classes"],
+    ),
     "other size": (_rewrite(c=xml(width=59)), ["c.xml: the XML says 59x40", "has 60x40"]),
     "malformed XML": (_rewrite(c="<annotation>"), ["c.xml: malformed XML"]),
     "no objects": (_rewrite(**dict.fromkeys("abcd", xml())), ["no classes", "--classes"]),
@@ -216,6 +219,11 @@ def test_bad_input_is_a_sentence_and_writes_nothing(spoil, says: list[str], voc:
     assert all(part in str(caught.value) for part in says), str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (voc.parent / "out").exists()
+
+
+def test_a_class_that_was_not_given_is_a_sentence(voc: Path) -> None:
+    with pytest.raises(UserError, match=r"object 2 \(dog\): the class is not in the label map"):
+        prepare(voc, "--classes", "cat,cow")
 
 
 def run(*options: str, cwd: Path) -> subprocess.CompletedProcess[str]:
