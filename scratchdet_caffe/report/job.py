@@ -40,6 +40,7 @@ class JobFolder:
         log: ``train.log``.
         metrics: ``results/metrics.json``.
         results: ``results/detections.json``.
+        no_log: Why ``train.log`` is there and yet not read: results do without it.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class JobFolder:
     log: CaffeLog | None
     metrics: dict[str, Any]
     results: Results | None
+    no_log: str = ""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -77,22 +79,33 @@ def read_job(path: str | os.PathLike[str]) -> JobFolder:
     """Read the folder ``path``.
 
     Raises:
-        UserError: No such folder, nothing of a job in it, or a file of it is damaged.
+        UserError: No such folder, nothing of a job in it, or a file of it other than the log
+            is damaged.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the folder of a job, as gen makes it")
-    log, detections = folder / "train.log", folder / "results/detections.json"
+    log, no_log = _read_log(folder / "train.log")
+    detections = folder / "results/detections.json"
     job = JobFolder(
         path=folder,
         record=_read_json(folder / "job.json"),
-        log=read_log(log) if log.exists() else None,
+        log=log,
         metrics=_read_json(folder / "results/metrics.json", METRICS),
         results=read_results(detections) if detections.exists() else None,
+        no_log=no_log,
     )
     if not job.files:
         raise UserError(f"{folder}: no job in it: neither {', '.join(FILES)}")
     return job
+
+
+def _read_log(path: Path) -> tuple[CaffeLog | None, str]:
+    """The log, if there is a sound one; why not, if there is another."""
+    try:
+        return (read_log(path) if path.exists() else None), ""
+    except UserError as error:
+        return None, str(error)
 
 
 def _read_json(path: Path, needed: Iterable[str] = ()) -> dict[str, Any]:

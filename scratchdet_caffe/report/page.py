@@ -57,6 +57,7 @@ def render_page(job: JobFolder, pictures: Sequence[Picture] = (), at: Path | Non
         commands=job.commands,
         links=_links(job, at),
         fatal=job.log.fatal if job.log else None,
+        no_log=job.no_log,
     )
 
 

@@ -161,13 +161,23 @@ def test_a_failed_run_says_so(folder: Path) -> None:
         ("results/metrics.json", "[]", "not a JSON object"),
         ("results/metrics.json", "{}", "metrics.json: 'map' is missing"),
         ("results/detections.json", "{}", "not a detections.json"),
-        ("train.log", "nothing\n", "no line of a Caffe solver"),
     ],
 )
 def test_damaged_files_are_named(folder: Path, path: str, text: str, sentence: str) -> None:
     (folder / path).write_text(text)
     with pytest.raises(UserError, match=sentence):
         command.main([str(folder)])
+
+
+@pytest.mark.parametrize("log", [b"", b"nothing\n", b"\x00\xff\n" * 9, b"I9999 99:99:99.0 1 s.p"])
+def test_a_damaged_log_leaves_the_page_without_curves(folder: Path, log: bytes) -> None:
+    (folder / "train.log").write_bytes(log)
+    command.main([str(folder)])
+    text = (folder / "report.html").read_text()
+    assert Reader(text).headings == [
+        "No curves", "Classes", "Precision and recall", "Pictures", "How it was made",
+    ]  # fmt: skip
+    assert "train.log: no line of a Caffe solver in it" in text
 
 
 def test_a_folder_without_a_job_is_said(tmp_path: Path) -> None:
