@@ -123,6 +123,8 @@ def main(argv: Sequence[str]) -> int:
         "--min-map", type=float, metavar="X", help="exit with 1 if the 11-point mAP is lower"
     )
     args = parser.parse_args(argv)
+    if args.min_map is not None and not 0 <= args.min_map <= 1:  # NaN is neither
+        raise UserError(f"--min-map must be a number from 0 to 1, not {args.min_map}")
     model, weights, out, version = locate(args)
     test = read_test_net(model)
 

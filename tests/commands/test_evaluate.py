@@ -169,9 +169,11 @@ def test_what_does_not_fit_is_said(job: Path, file: str, text: str, sentence: st
         (["nowhere"], "no such folder"),
         (["job", "--weights", "lost.caffemodel"], "no such weights file"),
         (["."], "solver.prototxt"),
+        (["job", "--min-map", "nan"], "--min-map must be a number from 0 to 1, not nan"),
+        (["job", "--min-map", "75"], "--min-map must be a number from 0 to 1, not 75"),
     ],
 )
-def test_missing_files_are_said(job: Path, arguments: list[str], sentence: str) -> None:
+def test_unusable_arguments_are_said(job: Path, arguments: list[str], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         evaluate.main(arguments)
 
