@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import logging.handlers
 import math
 import signal
 import sys
@@ -23,7 +24,7 @@ from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.cli import Parser, run
 from scratchdet_caffe.engines import DEVICES, ENGINES, load_engine
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.snapshots import newest_complete
+from scratchdet_caffe.snapshots import move_aside, newest_complete, set_apart
 
 EXIT_DIVERGED = 3
 LOG = logging.getLogger("caffe")
@@ -126,14 +127,27 @@ class _Printer(logging.Handler):
         self.write(self.format(record))
 
 
-def log_to(file: Path, append: bool) -> list[logging.Handler]:
-    """Write Caffe's log to ``file`` from now on; return the handlers."""
+def open_log(file: Path, append: bool) -> logging.Handler:
+    """Return a handler that writes Caffe's log to ``file``."""
     try:
-        handler: logging.Handler = logging.FileHandler(file, "a" if append else "w", "utf-8")
+        return logging.FileHandler(file, "a" if append else "w", "utf-8")
     except OSError as error:
         raise UserError(f"{file}: cannot write the log: {error.strerror}") from error
-    LOG.addHandler(handler)
-    return [handler]
+
+
+@contextmanager
+def logging_to(*handlers: logging.Handler) -> Iterator[None]:
+    """Send Caffe's log lines to ``handlers`` for the duration."""
+    LOG.setLevel(logging.INFO)
+    for handler in handlers:
+        handler.setFormatter(glog.GlogFormatter())
+        LOG.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            LOG.removeHandler(handler)
+            handler.close()
 
 
 def choose_start(args: argparse.Namespace, param: pb.SolverParameter) -> str | None:
@@ -142,6 +156,10 @@ def choose_start(args: argparse.Namespace, param: pb.SolverParameter) -> str | N
     Raises:
         UserError: Contradictory arguments, or the file named is not there.
     """
+    if args.threads is not None and args.threads < 1:
+        raise UserError(f"--threads must be at least 1, not {args.threads}")
+    if args.weights and not all(args.weights.split(",")):
+        raise UserError(f"--weights '{args.weights}' names an empty file: give F or F,F")
     if sum(map(bool, (args.snapshot, args.weights, args.resume))) > 1:
         raise UserError("give only one of --snapshot, --weights and --resume")
     if args.resume:
@@ -154,67 +172,95 @@ def choose_start(args: argparse.Namespace, param: pb.SolverParameter) -> str | N
     return str(args.snapshot) if args.snapshot else None
 
 
-def prepare_folder(param: pb.SolverParameter) -> Path:
-    """Make the folder of the snapshots and check that it can be written."""
+def prepare_folder(
+    args: argparse.Namespace, param: pb.SolverParameter, start: str | None
+) -> logging.Handler:
+    """Make the folder of the snapshots ready and open the log in it.
+
+    A run from the start moves an earlier run's snapshots and log aside: nothing is lost, and
+    nobody takes the old for the new.
+
+    Raises:
+        UserError: The folder or the log cannot be written.
+    """
     folder = Path(param.snapshot_prefix).parent
+    file = args.log or folder / "train.log"
     probe = folder / ".tempfile"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
+        aside = move_aside(param.snapshot_prefix, file) if start is None else None
     except OSError as error:
         raise UserError(f"{folder}: cannot write snapshots there: {error.strerror}") from error
-    return folder
+    if aside:
+        print(f"train: an earlier run's snapshots are now in {aside}", file=sys.stderr)
+    return open_log(file, append=start is not None)
 
 
 def train(args: argparse.Namespace, param: pb.SolverParameter) -> int:
     """Run the solver to its end, or until a signal; return the exit status."""
-    folder = prepare_folder(param)
     start = choose_start(args, param)
     caffe = load_engine(args.engine, device=args.device)
     if args.threads and args.engine == "torch":
         import torch
 
         torch.set_num_threads(args.threads)
-    LOG.setLevel(logging.INFO)
-    handlers = log_to(args.log or folder / "train.log", append=start is not None)
-    solver = caffe.get_solver(str(args.solver))
+    # What is said before the log may be opened waits: a start that fails leaves the folder, with
+    # the log of an earlier run, as it was.
+    with logging_to(waiting := logging.handlers.BufferingHandler(10_000)):
+        solver = caffe.get_solver(str(args.solver))
+        load_start(solver, start, args.weights)
+        log = prepare_folder(args, param, start)
+        lines = list(waiting.buffer)
     watch = Watch(solver, param.max_iter)
     solver.add_callback(watch.on_start, watch.on_gradients_ready)
     with signals_to(watch), progress_of(watch) as write:
-        handlers.append(_Printer(write) if write else logging.StreamHandler())
-        LOG.addHandler(handlers[-1])
-        for handler in handlers:
-            handler.setFormatter(glog.GlogFormatter())
-        try:
-            return _run(args, solver, watch, start)
-        finally:
-            for handler in handlers:
-                LOG.removeHandler(handler)
-                handler.close()
+        shown = _Printer(write) if write else logging.StreamHandler()
+        with logging_to(log, shown):
+            for line in lines:
+                LOG.handle(line)
+            return _run(solver, watch, param)
 
 
-def _run(args: argparse.Namespace, solver: Any, watch: Watch, start: str | None) -> int:
+def load_start(solver: Any, start: str | None, weights: str | None) -> None:
+    """Continue from the state file ``start``, or begin with the ``weights`` files."""
     if start is not None:
         LOG.info(glog.resuming(start))
         solver.restore(start)
-    for weights in args.weights.split(",") if args.weights else ():
-        LOG.info(glog.finetuning(weights))
-        solver.net.copy_from(weights)
+    for file in weights.split(",") if weights else ():
+        if ".solverstate" in Path(file).name:
+            raise UserError(f"{file}: a .solverstate goes to --snapshot, not to --weights")
+        LOG.info(glog.finetuning(file))
+        solver.net.copy_from(file)
+
+
+def _run(solver: Any, watch: Watch, param: pb.SolverParameter) -> int:
+    if solver.iter >= param.max_iter:
+        print(
+            f"train: at iteration {solver.iter} of {param.max_iter} already: nothing to train",
+            file=sys.stderr,
+        )
     LOG.info(glog.STARTING)
     try:
         solver.solve()
         watch.advance(solver.iter, watch.loss)
     except Stopped:
-        name = signal.Signals(watch.stop or signal.SIGINT).name
-        print(f"train: {name}: writing a snapshot and stopping", file=sys.stderr)
+        number = signal.Signals(watch.stop or signal.SIGINT)
+        print(f"train: {number.name}: writing a snapshot and stopping", file=sys.stderr)
         solver.snapshot()
         LOG.info(glog.STOPPED_EARLY)
+        return 128 + number
     except Diverged:
         LOG.error(f"Iteration {solver.iter}, loss = {glog.number(watch.loss)}: diverged")
+        spoilt = set_apart(param.snapshot_prefix, solver.iter)
         print(
             f"train: the loss is {watch.loss} at iteration {solver.iter}: the run diverged. "
-            "Earlier snapshots are intact; try a lower base_lr, or BatchNorm.",
+            + (
+                f"The snapshot that already holds the spoilt weights is now {spoilt}. "
+                * bool(spoilt)
+            )
+            + "Try a lower base_lr, or BatchNorm.",
             file=sys.stderr,
         )
         return EXIT_DIVERGED
@@ -222,7 +268,7 @@ def _run(args: argparse.Namespace, solver: Any, watch: Watch, start: str | None)
 
 
 def main(argv: list[str]) -> int:
-    """Run the command; return 3 if the training diverged."""
+    """Run the command; return 3 if the training diverged, 128 + n after signal n."""
     parser = Parser(
         "train",
         "Train a net from its solver prototxt. Snapshots and train.log go where the solver's\n"
@@ -237,7 +283,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--resume", action="store_true", help="continue from the newest snapshot, if there is one"
     )
-    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="CPU threads, 1 or more (default: all)"
+    )
     parser.add_argument("--log", type=Path, metavar="F", help="default: train.log beside snapshots")
     args = parser.parse_args(argv)
     if not args.solver.is_file():

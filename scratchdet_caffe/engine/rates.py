@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
+from typing import Any
+
+import numpy as np
 
 from scratchdet_caffe import glog
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
@@ -33,6 +35,8 @@ def check_policy(solver: pb.SolverParameter) -> None:
     for field in _NEEDS.get(solver.lr_policy, ()):
         if not solver.HasField(field):
             raise UserError(f"solver: lr_policy '{solver.lr_policy}' needs {field}")
+    if "stepsize" in _NEEDS.get(solver.lr_policy, ()) and solver.stepsize < 1:
+        raise UserError(f"solver: stepsize must be at least 1, not {solver.stepsize}")
     if solver.lr_policy == "plateau" and not solver.plateau_winsize:
         raise UserError("solver: lr_policy 'plateau' needs plateau_winsize")
     if list(solver.stepvalue) != sorted(solver.stepvalue):
@@ -56,31 +60,38 @@ class LearningRate:
         self.last_event = 0
 
     def at(self, iteration: int, smoothed_loss: float) -> float:
-        """Return the rate for the update of ``iteration``; call it once per iteration."""
+        """Return the rate for the update of ``iteration``; call it once per iteration.
+
+        What leaves the range of numbers is infinite or NaN, as in C++.
+        """
+        with np.errstate(all="ignore"):
+            return float(self._at(iteration, smoothed_loss))
+
+    def _at(self, iteration: int, smoothed_loss: float) -> Any:
         s = self.solver
         if s.lr_policy == "fixed":
             return s.base_lr
         if s.lr_policy == "step":
             self.current_step = iteration // s.stepsize
-            return s.base_lr * math.pow(s.gamma, self.current_step)
+            return s.base_lr * np.float_power(s.gamma, self.current_step)
         if s.lr_policy == "exp":
-            return s.base_lr * math.pow(s.gamma, iteration)
+            return s.base_lr * np.float_power(s.gamma, iteration)
         if s.lr_policy == "inv":
-            return s.base_lr * math.pow(1 + s.gamma * iteration, -s.power)
+            return s.base_lr * np.float_power(1 + s.gamma * iteration, -s.power)
         if s.lr_policy == "multistep":
             # At most one step per iteration, even when two values lie together.
             values = s.stepvalue
             if self.current_step < len(values) and iteration >= values[self.current_step]:
                 self.current_step += 1
                 LOG.info(glog.multistep(iteration, self.current_step))
-            return s.base_lr * math.pow(s.gamma, self.current_step)
+            return s.base_lr * np.float_power(s.gamma, self.current_step)
         if s.lr_policy == "poly":
-            return s.base_lr * math.pow(1 - iteration / s.max_iter, s.power)
+            return s.base_lr * np.float_power(1 - iteration / s.max_iter, s.power)
         if s.lr_policy == "sigmoid":
-            return s.base_lr / (1 + math.exp(-s.gamma * (iteration - s.stepsize)))
+            return s.base_lr / (1 + np.exp(-s.gamma * (iteration - s.stepsize)))
         return self._plateau(iteration, smoothed_loss)
 
-    def _plateau(self, iteration: int, smoothed_loss: float) -> float:
+    def _plateau(self, iteration: int, smoothed_loss: float) -> Any:
         s = self.solver
         if smoothed_loss < self.minimum_loss:
             self.minimum_loss = smoothed_loss
@@ -94,4 +105,4 @@ class LearningRate:
         shown = s.display and iteration % s.display == 0
         if shown and self.last_event > iteration - s.display:
             LOG.info(f"{status}current minimum_loss = {glog.number(self.minimum_loss)}")
-        return s.base_lr * math.pow(s.gamma, self.current_step)
+        return s.base_lr * np.float_power(s.gamma, self.current_step)

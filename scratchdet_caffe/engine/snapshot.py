@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from scratchdet_caffe import glog
-from scratchdet_caffe.caffeproto import array_of, blob_of, blob_shape, read_state, write_state
+from scratchdet_caffe.caffeproto import array_of, blob_of, blob_shape, write_state
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.weights import load_weights, save_weights
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.files import read_text, write_text
+from scratchdet_caffe.files import write_text
+from scratchdet_caffe.snapshots import check_state, model_of, read_sidecar
 
 if TYPE_CHECKING:
     from scratchdet_caffe.engine.net import Net
@@ -30,12 +31,20 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("caffe")
 
 
-def save_snapshot(solver: Solver) -> str:
-    """Write the snapshot of ``solver`` under its ``snapshot_prefix``; return the model's path."""
+def save_snapshot(solver: Solver) -> str | None:
+    """Write the snapshot of ``solver`` under its ``snapshot_prefix``; return the model's path.
+
+    Weights that are not finite are not worth a file: nothing is written then, and None returned.
+    """
     stem = f"{solver.param.snapshot_prefix}_iter_{solver.iter}"
     end = ".h5" if solver.param.snapshot_format == pb.SolverParameter.HDF5 else ""
     model, state = f"{stem}.caffemodel{end}", f"{stem}.solverstate{end}"
+    if spoilt := _not_finite(solver.net):
+        LOG.warning(f"No snapshot at iteration {solver.iter}: {spoilt} is not finite")
+        return None
     LOG.info(glog.snapshot_model(model))
+    # A state of an earlier run must not vouch for the weights of this one while they are written.
+    Path(state).unlink(missing_ok=True)
     save_weights(solver.net, model, solver.param.snapshot_diff)
     LOG.info(glog.snapshot_state(state))
     write_text(f"{stem}.state.json", json.dumps(_sidecar(solver), indent=1) + "\n")
@@ -50,6 +59,14 @@ def save_snapshot(solver: Solver) -> str:
         message.history.add().MergeFrom(blob_of(blob.cpu().numpy()))
     write_state(state, message)
     return model
+
+
+def _not_finite(net: Net) -> str:
+    """Name a parameter blob that holds NaN or infinity, if there is one."""
+    for param in net.params:
+        if not bool(torch.isfinite(param.tensor).all()):
+            return f"blob {param.index} of layer '{param.layer}'"
+    return ""
 
 
 def _sidecar(solver: Solver) -> dict[str, Any]:
@@ -72,10 +89,7 @@ def load_snapshot(solver: Solver, path: str) -> None:
     Raises:
         UserError: No such file, cut short, another kind of file, or of another net or solver.
     """
-    state = read_state(path)
-    if not state.HasField("iter"):
-        hint = ": a .caffemodel goes to --weights" if path.endswith(".caffemodel") else ""
-        raise UserError(f"{path}: not a solver state{hint}")
+    state = check_state(Path(path))
     shapes = [tuple(blob.shape) for blob in solver.history]
     stored = [blob_shape(blob) for blob in state.history]
     if len(stored) != len(shapes):
@@ -94,8 +108,12 @@ def load_snapshot(solver: Solver, path: str) -> None:
         history = [torch.from_numpy(array_of(blob)) for blob in state.history]
     except ValueError as error:
         raise UserError(f"{path}: damaged history: {error}") from error
-    sidecar = _read_sidecar(Path(path), solver)
-    load_weights(solver.net, _model_of(state, Path(path)))
+    sidecar = read_sidecar(Path(path), state)
+    if sidecar and sidecar["type"] != solver.param.type:
+        raise UserError(
+            f"{path}: written by solver type '{sidecar['type']}', not '{solver.param.type}'"
+        )
+    load_weights(solver.net, model_of(state, Path(path)))
     for ours_, theirs_ in zip(solver.history, history):
         ours_.copy_(theirs_)
     solver.iter = state.iter
@@ -105,37 +123,13 @@ def load_snapshot(solver: Solver, path: str) -> None:
     _seek(solver, sidecar)
 
 
-def _model_of(state: pb.SolverState, path: Path) -> Path:
-    """The weights that the state names; moved folders are followed."""
-    named = Path(state.learned_net)
-    beside = path.with_name(named.name)
-    if named.is_file():
-        return named
-    if beside.is_file():
-        return beside
-    raise UserError(f"{path}: its weights '{named}' are neither there nor beside it")
-
-
-def _read_sidecar(path: Path, solver: Solver) -> dict[str, Any]:
-    stem = path.name.removesuffix(".h5").removesuffix(".solverstate")
-    file = path.with_name(f"{stem}.state.json")
-    if not file.is_file():
-        return {}
-    try:
-        sidecar: dict[str, Any] = json.loads(read_text(file, "state sidecar"))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file}: damaged: {error}") from error
-    if sidecar.get("type", solver.param.type) != solver.param.type:
-        raise UserError(
-            f"{path}: written by solver type '{sidecar['type']}', not '{solver.param.type}'"
-        )
-    return sidecar
-
-
 def _seek(solver: Solver, sidecar: dict[str, Any]) -> None:
-    if sidecar.get("seed", solver.seed) != solver.seed:
-        # random_seed is unset and was drawn anew: go on with the one that the run began with.
-        solver.reseed(sidecar["seed"])
+    seed = sidecar.get("seed", solver.seed)
+    if solver.param.random_seed < 0:
+        # It was drawn anew: go on with the one that the run began with.
+        solver.reseed(seed)
+    elif seed != solver.seed:
+        LOG.warning(f"random_seed is {solver.seed} now, but the snapshot's run had {seed}")
     passes = solver.iter * solver.param.iter_size
     for name, source in solver.net.sources.items():
         reached = passes * source.per_pass

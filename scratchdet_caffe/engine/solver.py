@@ -213,8 +213,8 @@ class Solver:
             LOG.info(glog.testing(self.iter, i))
             test_net(net, self.param, self.param.test_iter[i])
 
-    def snapshot(self) -> str:
-        """Write weights and state; return the path of the ``.caffemodel``."""
+    def snapshot(self) -> str | None:
+        """Write weights and state; return the path of the ``.caffemodel``, if one was written."""
         from scratchdet_caffe.engine.snapshot import save_snapshot
 
         return save_snapshot(self)

@@ -42,6 +42,11 @@ def device() -> torch.device:
     return torch.device("cuda", _Mode.index) if _Mode.gpu else torch.device("cpu")
 
 
+def chosen_seed() -> int | None:
+    """Return the seed that the program set, or None."""
+    return _Mode.seed
+
+
 def seed() -> int:
     """Return the seed of nets built now: a random one unless it was set."""
     return random.getrandbits(31) if _Mode.seed is None else _Mode.seed

@@ -28,8 +28,9 @@ class Solver:
             param = solver_file
         if self.rule is not None:
             param.type = self.rule
-        if param.random_seed < 0:
-            param.random_seed = mode.seed()
+        chosen = mode.chosen_seed()
+        if param.random_seed < 0 and chosen is not None:
+            param.random_seed = chosen  # else the solver draws one, and a resume goes on with it
         self._solver = engine.Solver(param, mode.device())
         self._solver.feed = self._feed
         self._keep_until: int | None = None

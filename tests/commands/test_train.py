@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from scratchdet_caffe.caffeproto import array_of, read_binary
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.snapshots import check_state, model_of
 
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
 
@@ -117,9 +119,9 @@ def test_a_run_without_a_seed_resumes_with_the_one_it_drew(dataset: Path) -> Non
         np.testing.assert_array_equal(values, first[name], err_msg=name)
 
 
-def test_sigterm_writes_a_snapshot_and_ends_well(dataset: Path) -> None:
+def test_sigterm_writes_a_snapshot_and_says_so_by_its_status(dataset: Path) -> None:
     job = make_job(dataset, "terminated")
-    assert train_until(dataset, job, 7, signal.SIGTERM) == 0
+    assert train_until(dataset, job, 7, signal.SIGTERM) == 128 + signal.SIGTERM
     (state,) = (dataset / job).glob("*.solverstate")
     iteration = int(re.search(r"_iter_(\d+)\.", state.name)[1])
     assert 7 <= iteration < 20
@@ -164,9 +166,11 @@ def test_a_cut_snapshot_is_passed_over_and_refused_by_name(unbroken: tuple[Path,
     newest = next((folder / job).glob("*_iter_4.solverstate"))
     newest.write_bytes(newest.read_bytes()[:-100])
     solver = job / "solver.prototxt"
+    log = (folder / job / "train.log").read_text()
     said = run("train", "--solver", solver, "--snapshot", newest, folder=folder, status=2)
     assert "cut short" in said
     assert str(newest) in said
+    assert (folder / job / "train.log").read_text() == log  # a start that fails spoils nothing
     said = run("train", "--solver", solver, "--resume", folder=folder)
     assert "passed over" in said
     assert "_iter_2.solverstate" in said
@@ -190,6 +194,55 @@ def test_a_run_that_diverges_stops_and_says_so(dataset: Path) -> None:
     assert time.monotonic() - started < 60
 
 
+def test_what_a_spoilt_update_left_is_not_resumed(dataset: Path) -> None:
+    """The update at 1 ruins the weights, the snapshot holds them, the next loss tells."""
+    job = make_job(dataset, "spoilt", "solver.base_lr=1e30", "solver.snapshot=1")
+    said = run("train", "--solver", job / "solver.prototxt", folder=dataset, status=3)
+    assert "diverged" in said
+    assert not list((dataset / job).glob("*_iter_*.solverstate"))
+    assert "No snapshot" in said or list((dataset / job).glob("*.diverged"))
+
+
+def test_a_run_from_the_start_moves_the_old_one_aside(dataset: Path) -> None:
+    job = make_job(dataset, "again", "solver.max_iter=4", "solver.snapshot=2")
+    solver = job / "solver.prototxt"
+    run("train", "--solver", solver, folder=dataset)
+    short = ("solver.max_iter=2", "solver.snapshot=2")
+    assert make_job(dataset, "again", *short) == job
+    said = run("train", "--solver", solver, folder=dataset)
+    assert "earlier_1" in said
+    assert {p.name[-18:] for p in (dataset / job).glob("*.caffemodel")} == {"_iter_2.caffemodel"}
+    earlier = dataset / job / "earlier_1"
+    assert len(list(earlier.glob("*.solverstate"))) == 2
+    assert len(list(earlier.glob("*.state.json"))) == 2
+    assert "Iteration 3, loss" in (earlier / "train.log").read_text()
+    said = run("train", "--solver", solver, "--resume", folder=dataset)
+    assert "at iteration 2 of 2 already" in said
+
+
+def test_a_copied_job_takes_its_own_weights(dataset: Path) -> None:
+    job = make_job(dataset, "source", "solver.max_iter=4", "solver.snapshot=2")
+    run("train", "--solver", job / "solver.prototxt", folder=dataset)
+    copy = dataset / "copy"
+    shutil.copytree(dataset / job, copy)
+    mine = weights(dataset, Path("copy"), 2)
+    run("train", "--solver", job / "solver.prototxt", folder=dataset)  # another seed
+    (state,) = copy.glob("*_iter_2.solverstate")
+    assert model_of(check_state(state), state).parent == copy
+    assert any((mine[k] != v).any() for k, v in weights(dataset, job, 2).items())
+
+
+@pytest.mark.parametrize("what", [".solverstate", ".caffemodel", ".state.json"])
+def test_an_empty_file_of_a_snapshot_is_passed_over(dataset: Path, what: str) -> None:
+    job = make_job(dataset, f"empty{what[1]}{what[7]}", "solver.max_iter=4", "solver.snapshot=2")
+    run("train", "--solver", job / "solver.prototxt", folder=dataset)
+    (file,) = (dataset / job).glob(f"*_iter_4{what}")
+    file.write_bytes(b"")
+    said = run("train", "--solver", job / "solver.prototxt", "--resume", folder=dataset)
+    assert "passed over" in said
+    assert "_iter_2.solverstate" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -197,6 +250,9 @@ def test_a_run_that_diverges_stops_and_says_so(dataset: Path) -> None:
         (["--solver", "SOLVER", "--snapshot", "x", "--weights", "y"], "give only one of"),
         (["--solver", "SOLVER", "--snapshot", "x.solverstate"], "no such snapshot"),
         (["--solver", "SOLVER", "--weights", "x.caffemodel"], "x.caffemodel: cannot read"),
+        (["--solver", "SOLVER", "--weights", "x.solverstate"], "goes to --snapshot"),
+        (["--solver", "SOLVER", "--weights", "x,"], "names an empty file"),
+        (["--solver", "SOLVER", "--threads", "-1"], "--threads must be at least 1"),
         (["--solver", "SOLVER", "--device", "cuda"], "no CUDA device"),
         (["--solver", "SOLVER", "--engine", "caffe"], "engine 'caffe' cannot be imported"),
     ],
