@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 PYTHON="${PYTHON:-python}"
 job=runs/root_resnet18/shapes/demo
 
-[ -d data/shapes/test_lmdb ] || "$PYTHON" -m scratchdet_caffe.prepare shapes --out data/shapes
+[ -f data/shapes/labelmap.prototxt ] || "$PYTHON" -m scratchdet_caffe.prepare shapes --out data/shapes
 "$PYTHON" -m scratchdet_caffe.gen --arch root_resnet18 --dataset data/shapes --recipe mini \
     --job demo --out runs --set solver.random_seed=1
 "$PYTHON" -m scratchdet_caffe.train --solver "$job/solver.prototxt" --resume
