@@ -8,6 +8,7 @@ import math
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_text
 from scratchdet_caffe.cli import Parser, run, text_table
+from scratchdet_caffe.engine.rates import check_policy
 from scratchdet_caffe.engine.shapes import infer
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.experiment import ARCHS, DATASETS, HEADS, PUBLISHED, Job, plan
@@ -112,10 +113,12 @@ def _report(job: Job) -> str:
     """Return the table of sources and the totals of the deploy net, all files parsed once.
 
     Raises:
-        UserError: An override made a file that the schema or a layer does not accept.
+        UserError: An override made a file that the schema, the solver or a layer does not
+            accept.
     """
     files = job_files(job)
-    parse_text(files["solver.prototxt"], pb.SolverParameter, f"{job.folder}/solver.prototxt")
+    solver = f"{job.folder}/solver.prototxt"
+    check_policy(parse_text(files["solver.prototxt"], pb.SolverParameter, solver))
     for name in ("train.prototxt", "test.prototxt", "deploy.prototxt"):
         net = parse_text(files[name], pb.NetParameter, f"{job.folder}/{name}")
     shapes = infer(net, pb.TEST)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +20,9 @@ from scratchdet_caffe.experiment.pyramid import prior_sizes
 from scratchdet_caffe.experiment.recipe import Filler, Recipe
 from scratchdet_caffe.experiment.recipe_files import load_recipe, nested, parse_setting
 from scratchdet_caffe.experiment.registry import unknown
+
+LARGEST_SIZE = 4096
+"""Pixels: what is beyond is a slip, and its nets would take hours to lay out."""
 
 BN_CHOICES = {
     "both": (True, True),
@@ -198,13 +203,9 @@ def plan(
         changes.append(_rescaled(load_recipe(recipe, words), max_iter))
     changes += [parse_setting(text) for text in settings]
     settled = load_recipe(recipe, words, changes)
-    for field, value in (
-        ("size", settled.size),
-        ("data.batch_size", settled.data.batch_size),
-        ("solver.max_iter", settled.solver.max_iter),
-    ):
-        if value < 1:
-            raise UserError(f"{field} is {value}, but must be 1 or more")
+    _check(settled)
+    if name is not None and (name in ("", ".", "..") or re.search(r"[/\\\x00-\x1f]", name)):
+        raise UserError(f"--job {name!r} cannot name a folder; --out says where the folder lies")
     asked: dict[str, Any] = {
         "arch": arch,
         "dataset": dataset,
@@ -226,6 +227,24 @@ def plan(
         name=name or default_name,
         asked={key: value for key, value in asked.items() if value is not None and value != []},
     )
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuse numbers that no training can use."""
+    solver = recipe.solver
+    for field, value in (
+        ("size", recipe.size),
+        ("data.batch_size", recipe.data.batch_size),
+        ("solver.max_iter", solver.max_iter),
+        ("solver.iter_size", solver.iter_size),
+    ):
+        if value < 1:
+            raise UserError(f"{field} is {value}, but must be 1 or more")
+    if recipe.size > LARGEST_SIZE:
+        raise UserError(f"size is {recipe.size} pixels, but must be {LARGEST_SIZE} or less")
+    for field, number in vars(solver).items():
+        if isinstance(number, float) and not math.isfinite(number):
+            raise UserError(f"solver.{field} is {number}, but must be a finite number")
 
 
 def _rescaled(recipe: Recipe, max_iter: int) -> dict[str, Any]:

@@ -64,6 +64,26 @@ def test_an_override_that_the_schema_refuses_leaves_no_file(here: Path) -> None:
     assert not (here / "models").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--set solver.lr_policy=polly", "unknown lr_policy 'polly' (did you mean 'poly'?)"),
+        ("--set solver.lr_policy=inv", "lr_policy 'inv' needs"),
+        ("--set solver.iter_size=0", "solver.iter_size is 0"),
+        ("--set solver.base_lr=nan", "solver.base_lr is nan, but must be a finite number"),
+        ("--set solver.momentum=inf", "solver.momentum is inf"),
+        ("--size 20000000", "size is 20000000 pixels, but must be 4096 or less"),
+        ("--job ../../elsewhere", "--job '../../elsewhere' cannot name a folder"),
+        ("--job ..", "--job '..' cannot name a folder"),
+    ],
+)
+def test_what_training_would_refuse_gen_refuses(words: str, sentence: str, here: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        gen.main([*JOB, *words.split()])
+    assert sentence in str(caught.value)
+    assert not (here / "models").exists()
+
+
 def test_a_mistake_is_one_sentence_and_status_2(tmp_path: Path) -> None:
     done = command("--arch", "root_resnet43", "--dataset", "voc0712", cwd=tmp_path)
     assert done.returncode == 2
