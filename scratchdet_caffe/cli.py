@@ -26,12 +26,19 @@ class Parser(argparse.ArgumentParser):
 
 
 def run(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
-    """Call ``main(argv)`` and exit: 0 or its status, 2 after a user's mistake, 130 after ^C."""
+    """Call ``main(argv)`` and exit: 0 or its status, 2 after a user's mistake, 130 after ^C.
+
+    What does not fit into memory counts as a mistake: a smaller size or batch mends it.
+    """
     try:
         status = main(sys.argv[1:]) or 0
         sys.stdout.flush()
     except UserError as error:
         print(f"{name}: error: {error}", file=sys.stderr)
+        status = EXIT_USER_ERROR
+    except MemoryError as error:
+        about = f" ({error})" if str(error) else ""
+        print(f"{name}: error: out of memory{about}: ask for less at a time", file=sys.stderr)
         status = EXIT_USER_ERROR
     except KeyboardInterrupt:
         print(f"{name}: interrupted", file=sys.stderr)

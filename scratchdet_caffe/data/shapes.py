@@ -25,6 +25,7 @@ from scratchdet_caffe.files import write_text
 Floats = npt.NDArray[np.float32]
 CLASSES = ("circle", "ring", "square", "star", "triangle")
 
+SMALLEST, LARGEST = 32, 4096  # pictures, pixels a side
 SIDES, TINY_SIDES = (0.22, 0.6), (0.07, 0.11)
 TINY_SHARE = 0.1
 MOST_COVERED = 0.15  # of a shape by one drawn over it
@@ -44,10 +45,12 @@ def write_shapes(folder: Path, train: int, test: int, size: int, seed: int) -> N
         seed: Every picture is a function of (seed, its number) alone.
 
     Raises:
-        UserError: A number is too small, or the folder cannot be written.
+        UserError: A number is too small or too large, or the folder cannot be written.
     """
-    if min(train, test) < 1 or size < 32:
-        raise UserError("shapes: at least one picture in each set, of at least 32 pixels")
+    if min(train, test) < 1 or not SMALLEST <= size <= LARGEST:
+        raise UserError(
+            f"shapes: at least one picture in each set, of {SMALLEST} to {LARGEST} pixels"
+        )
     with folder_aside(folder) as aside:
         for name in ("JPEGImages", "Annotations"):
             (aside / name).mkdir()

@@ -302,7 +302,7 @@ def test_shapes_are_sound_seeded_and_of_every_class(tmp_path: Path) -> None:
     assert 0 < sum(thing.difficult for thing in objects) < 0.3 * len(objects)
 
 
-@pytest.mark.parametrize("options", [["--train", "0"], ["--size", "8"]])
+@pytest.mark.parametrize("options", [["--train", "0"], ["--size", "8"], ["--size", "20000000"]])
 def test_impossible_shapes_are_a_sentence(options: list[str], tmp_path: Path) -> None:
     with pytest.raises(UserError, match="at least one picture"):
         main(["shapes", "--out", str(tmp_path / "x"), *options])
