@@ -22,8 +22,9 @@ from pathlib import Path
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_prototxt
-from scratchdet_caffe.cli import text_table
+from scratchdet_caffe.cli import run, text_table
 from scratchdet_caffe.data import Batches, Database, write_database
+from scratchdet_caffe.errors import UserError
 
 IMAGES_PER_ROUND = 640
 THREADS = (0, 1, 2)
@@ -60,14 +61,25 @@ def rate(layer: pb.LayerParameter, phase: int, threads: int) -> tuple[float, flo
         return count / (time.perf_counter() - wall), count / (time.process_time() - cpu)
 
 
-def main() -> None:
-    """Measure and print one row for each setting."""
-    arguments = argparse.ArgumentParser(description=__doc__)
+def main(argv: list[str]) -> None:
+    """Measure and print one row for each setting.
+
+    Raises:
+        UserError: The reference data is not there.
+    """
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--shared", type=Path, default=Path("../shared"))
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--profile", action="store_true", help="where the time goes")
-    options = arguments.parse_args()
+    options = arguments.parse_args(argv)
     golden = options.shared.resolve() / "golden/data"
+    if not (golden / "throughput.json").is_file():
+        raise UserError(
+            f"{golden}: no pictures to measure with: they are in the folder of reference data, "
+            "beside the checkout as ../shared; give --shared where it lies elsewhere"
+        )
     recorded = json.loads((golden / "throughput.json").read_text())
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "lmdb"
@@ -102,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run("benchmarks/data.py", main)
