@@ -12,7 +12,7 @@ import pytest
 
 import scratchdet_caffe.pycaffe as caffe
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import parse_text, read_model, read_net
+from scratchdet_caffe.caffeproto import parse_text, read_model
 from scratchdet_caffe.engine.net import Net
 from scratchdet_caffe.engine.weights import load_weights
 from scratchdet_caffe.errors import UserError
@@ -34,12 +34,6 @@ PREPARE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def require_types(types: set[str]) -> None:
-    missing = types - set(caffe.layer_type_list())
-    if missing:
-        pytest.skip(f"the engine has no layer {', '.join(sorted(missing))} yet")
-
-
 def input_of(name: str) -> np.ndarray:
     """The golden's input, (1, C, H, W)."""
     pixels = cv2.imread(str(ZOO / name / "input.png"), cv2.IMREAD_COLOR).astype(np.float32)
@@ -59,7 +53,6 @@ def same_detections(got: np.ndarray, want: np.ndarray) -> None:
 @pytest.mark.parametrize("name", FOLDERS)
 def test_published_weights_give_the_references_outputs(name: str) -> None:
     prototxt = ZOO / name / "deploy.prototxt"
-    require_types({layer.type for layer in read_net(prototxt).layer})
     net = caffe.Net(str(prototxt), str(ZOO / name / "weights.caffemodel"), caffe.TEST)
     image = input_of(name)
     (data,) = net.inputs
@@ -110,7 +103,6 @@ def test_v1_weights_load_with_their_blobs_of_four_dims() -> None:
         "  inner_product_param { num_output: 5 } }"
     )
     old = parse_text(text, pb.NetParameter)
-    require_types({"Convolution", "InnerProduct"})
     net = Net(old, pb.TEST)
     load_weights(net, LEGACY / "v1_weights.caffemodel")
     blobs = [
