@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -118,17 +119,13 @@ def test_trajectory_equals_the_reference(case: str, in_copy, caplog) -> None:
     np.testing.assert_allclose(
         [float(s) for s in shown], [v for _, v in facts["log_loss"]], rtol=1e-4
     )
-    notes = [line.split(" (")[0] for line in text if "Status" in line or "clipping" in line]
-    assert notes == [note.split(" (")[0] for note in facts["log_notes"]] or _near(
-        notes, facts["log_notes"]
-    )
+    notes = [_wording(line) for line in text if "Status" in line or "clipping" in line]
+    assert notes == [_wording(note) for note in facts["log_notes"]]
 
 
-def _near(got: list[str], want: list[str]) -> bool:
-    """Same notes; a printed loss may differ in its last digit."""
-    return len(got) == len(want) and all(
-        g.split("=")[0] == w.split("=")[0].split(" (")[0] for g, w in zip(got, want)
-    )
+def _wording(note: str) -> str:
+    """A note without its measured numbers, whose last digit may differ."""
+    return re.sub(r"(norm|factor|loss =) [\d.e+-]+", r"\1", note)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -145,7 +142,8 @@ def test_the_references_own_snapshot_continues(case: str, in_copy) -> None:
     compare_moves(solver, golden, "resumed_12", solver.param.type)
 
 
-@pytest.mark.parametrize("case", CASES)
+# plateau looks at the running loss, which starts anew after a resume, in Caffe as here.
+@pytest.mark.parametrize("case", [case for case in CASES if case != "sgd_plateau"])
 def test_six_and_six_equal_twelve_bit_for_bit(case: str, in_copy) -> None:
     facts = in_copy(case)
     whole, _ = make_solver(facts)
@@ -159,7 +157,5 @@ def test_six_and_six_equal_twelve_bit_for_bit(case: str, in_copy) -> None:
     rest, _ = make_solver(facts)
     rest.restore(state_file("ours", rest))
     rest.step(6)
-    if whole.param.lr_policy == "plateau" or whole.param.average_loss > 1:
-        return  # the running loss starts anew after a resume, in Caffe as here
     for a, b in zip(whole.net.params, rest.net.params):
         assert torch.equal(a.tensor, b.tensor), f"{a.layer}/{a.index}"
