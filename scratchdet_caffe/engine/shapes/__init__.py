@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
 from dataclasses import dataclass
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.graph import build_graph
 from scratchdet_caffe.engine.shapes.registry import LayerError, Shape, Spec, known_types, spec_of
 
-_FAMILIES = (
-    "activation",
-    "common",
-    "data",
-    "detection",
-    "instance",
-    "linear",
-    "loss",
-    "normalization",
-    "ranking",
-    "recurrent",
-    "select",
-    "vision",
-    "window",
-)
-for _family in _FAMILIES:
-    importlib.import_module(f"{__name__}.{_family}")  # registers its rules
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")  # registers its rules
 
 __all__ = ["LayerError", "LayerShapes", "NetShapes", "Shape", "Spec", "infer", "known_types"]
 
