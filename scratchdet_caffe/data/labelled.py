@@ -17,6 +17,7 @@ from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_binary
 from scratchdet_caffe.data.database import Database
 from scratchdet_caffe.data.loader import record_generator
+from scratchdet_caffe.data.order import ALONE, Shard, places
 from scratchdet_caffe.data.pixels import read_mean
 from scratchdet_caffe.data.raw import Floats, planes_of, transformed
 from scratchdet_caffe.data.transform import Transformer
@@ -139,22 +140,24 @@ class LabelledBatches:
         self._shuffle, self._rand_skip = shuffle, rand_skip
         self._ordered: tuple[tuple[int, int], npt.NDArray[np.int64]] | None = None
 
-    def batch(self, seed: int, position: int) -> tuple[Floats, Floats]:
+    def batch(self, seed: int, position: int, shard: Shard = ALONE) -> tuple[Floats, Floats]:
         """Return pictures ``(N, C, H, W)`` and labels ``(N,)``.
 
         Args:
             seed: Of all random choices.
-            position: Records consumed before this batch, over all epochs.
+            position: Records consumed before this batch, over all epochs and processes.
+            shard: Rank and number of the processes that share the records; see `places`.
 
         Raises:
             UserError: A picture is missing, corrupt, or does not fit; it is named.
         """
+        skipped = 0
         if self._rand_skip:
-            position += int(np.random.default_rng((seed,)).integers(self._rand_skip))
+            skipped = int(np.random.default_rng((seed,)).integers(self._rand_skip))
         pictures: list[Floats] = []
         labels: list[int] = []
-        for place in range(position, position + self._batch_size):
-            epoch, index = divmod(place, len(self._records))
+        for place in places(position, self._batch_size, shard):
+            epoch, index = divmod(place + skipped, len(self._records))
             if self._shuffle:
                 index = int(self._order(seed, epoch)[index])
             datum = self._records.datum(index)

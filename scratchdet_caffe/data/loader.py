@@ -18,6 +18,7 @@ import numpy as np
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.data.database import Database
+from scratchdet_caffe.data.order import ALONE, Shard, checked, places
 from scratchdet_caffe.data.transform import LABEL_COLUMNS, Floats, Transformer
 from scratchdet_caffe.errors import UserError
 
@@ -66,20 +67,27 @@ class Batches:
         layer: Names the LMDB (``data_param.source``), batch_size and the transform.
         phase: ``pb.TRAIN`` or ``pb.TEST``.
         seed: Of all random choices.
-        position: Records consumed before the first batch, over all epochs.
+        position: Records consumed before the first batch, over all epochs and processes.
         threads: Workers; 0 makes each batch when it is asked for.
+        shard: Rank and number of the processes that share the records; see `places`.
 
     Attributes:
         data_shape: ``(N, C, H, W)`` of the next batch. It can only change from batch to
             batch without a fixed resize.
-        position: Records consumed by the batches handed out so far.
+        position: Records consumed by the batches handed out so far, by all processes together.
 
     Raises:
         UserError: No LMDB, no batch_size, or settings that `Transformer` refuses.
     """
 
     def __init__(
-        self, layer: pb.LayerParameter, phase: int, seed: int, position: int = 0, threads: int = 2
+        self,
+        layer: pb.LayerParameter,
+        phase: int,
+        seed: int,
+        position: int = 0,
+        threads: int = 2,
+        shard: Shard = ALONE,
     ) -> None:
         where = f"layer '{layer.name}'"
         if not layer.data_param.source:
@@ -90,6 +98,7 @@ class Batches:
         if resize.resize_mode == resize.FIT_SMALL_SIZE and layer.data_param.batch_size > 1:
             raise UserError(f"{where}: FIT_SMALL_SIZE gives each picture its size: batch_size: 1")
         self._batch_size, self._seed = layer.data_param.batch_size, seed
+        self._shard = checked(shard)
         self._transformer = Transformer(layer, phase)
         self._database = Database(layer.data_param.source)
         # The workers are the parallelism; OpenCV's own threads would fight them for cores.
@@ -103,7 +112,12 @@ class Batches:
     def data_shape(self) -> tuple[int, int, int, int]:
         if self._started:
             return self._started[0].data.shape
-        return self._shape_at(self.position)
+        return self._shape_at(places(self.position, 1, self._shard)[0])
+
+    @property
+    def _step(self) -> int:
+        """Records that a batch of every process takes."""
+        return self._batch_size * self._shard[1]
 
     @property
     def records(self) -> int:
@@ -122,7 +136,7 @@ class Batches:
         """
         ahead = BATCHES_AHEAD if self._pool else 1
         while len(self._started) < ahead:
-            self._start(self.position + len(self._started) * self._batch_size)
+            self._start(self.position + len(self._started) * self._step)
         started = self._started[0]
         labels = []
         for item, future in enumerate(started.rows):
@@ -130,7 +144,7 @@ class Batches:
             rows[:, 0] = item
             labels.append(rows)
         self._started.popleft()
-        self.position += self._batch_size
+        self.position += self._step
         label = np.concatenate(labels)
         if not len(label):
             label = np.full((1, LABEL_COLUMNS), -1, np.float32)
@@ -165,8 +179,9 @@ class Batches:
         self._started.clear()
 
     def _start(self, position: int) -> None:
-        data = self._buffers.take(self._shape_at(position))
-        rows = [self._submit(position + item, out) for item, out in enumerate(data)]
+        taken = places(position, self._batch_size, self._shard)
+        data = self._buffers.take(self._shape_at(taken[0]))
+        rows = [self._submit(place, out) for place, out in zip(taken, data)]
         self._started.append(_Started(data, rows))
 
     def _shape_at(self, position: int) -> tuple[int, int, int, int]:

@@ -78,6 +78,7 @@ class Net(nn.Module):
         level: The level of NetState rules.
         stages: The stages of NetState rules.
         seed: Where weights and data draw their randomness from.
+        shard: Rank and number of the processes that share the records of data layers.
 
     Attributes:
         graph: The wiring: layers, blobs, values.
@@ -100,9 +101,10 @@ class Net(nn.Module):
         level: int = 0,
         stages: Iterable[str] = (),
         seed: int = 0,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__()
-        self.phase, self.seed = phase, seed
+        self.phase, self.seed, self.shard = phase, seed, shard
         self.graph: Graph = build_graph(param, phase, level, stages, loss_types())
         self.shapes: list[Shape] = [()] * len(self.graph.blob_of)
         self.params: list[Param] = []
@@ -247,7 +249,8 @@ class Net(nn.Module):
     def _build(self, node: Node) -> Layer:
         layer_param = node.layer
         spec = spec_of(layer_param, [self.shapes[value] for value in node.bottoms])
-        context = Context(self.phase, self.seed, force_backward=self.graph.force_backward)
+        reverse = self.graph.force_backward
+        context = Context(self.phase, self.seed, force_backward=reverse, shard=self.shard)
         layer = layer_class(layer_param)(layer_param, spec, context)
         if len(layer_param.param) > layer.num_blobs:
             raise LayerError(
@@ -388,7 +391,8 @@ def _module_name(layer_name: str, taken: Mapping[str, object]) -> str:
     return name
 
 
-_RESERVED = {"phase", "seed", "graph", "shapes", "params", "layers", "loss_terms", "training"} | {
+_RESERVED = {"phase", "seed", "shard", "graph", "shapes", "params", "layers", "loss_terms"} | {
+    "training",
     "_given",
     "_plans",
 }

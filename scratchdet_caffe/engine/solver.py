@@ -33,6 +33,7 @@ class Solver:
     Args:
         param: The solver as read from prototxt.
         device: Where to compute.
+        shard: Rank and number of the processes that share the training records.
 
     Attributes:
         net: The train net.
@@ -47,8 +48,13 @@ class Solver:
         UserError: The description is contradictory, or a net cannot be built.
     """
 
-    def __init__(self, param: pb.SolverParameter, device: str | torch.device = "cpu") -> None:
-        self.param = param
+    def __init__(
+        self,
+        param: pb.SolverParameter,
+        device: str | torch.device = "cpu",
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        self.param, self.shard = param, shard
         self.seed = param.random_seed if param.random_seed >= 0 else random.getrandbits(31)
         self.rule, slots = update_rule(param)
         self.rate = LearningRate(param)
@@ -72,7 +78,8 @@ class Solver:
         self._losses: list[float] = []
 
     def _make(self, source: NetSource, phase: int, device: str | torch.device) -> Net:
-        net = Net(source.param, phase, source.level, source.stages, self.seed)
+        shard = self.shard if phase == pb.TRAIN else (0, 1)  # every process can test alone
+        net = Net(source.param, phase, source.level, source.stages, self.seed, shard)
         net.to(device)
         return net.channels_last()
 

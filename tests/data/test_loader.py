@@ -102,6 +102,42 @@ def test_batches_in_hand_are_never_written_again(source: Path) -> None:
         np.testing.assert_array_equal(view, data[:, :1])
 
 
+def shards(source: Path, world: int, batch: int, position: int, steps: int) -> list:
+    """Batches of every process, as one list of batches a step."""
+    made = [
+        take(Batches(layer(source, batch=batch), pb.TRAIN, 3, position, shard=(rank, world)), steps)
+        for rank in range(world)
+    ]
+    return list(zip(*made))
+
+
+@pytest.mark.parametrize("position", [0, 12, 7])  # 7: a run of 7 processes was stopped after a step
+def test_processes_share_the_records_without_overlap(source: Path, position: int) -> None:
+    whole = take(Batches(layer(source, batch=12), pb.TRAIN, 3, position), 3)
+    for (data, label), step in zip(whole, shards(source, 3, 4, position, 3)):
+        for rank, (part, part_label) in enumerate(step):
+            mine = range((rank - position) % 3, 12, 3)
+            np.testing.assert_array_equal(part, data[mine])
+            wanted = [row for row in label[0, 0].tolist() if row[0] in mine]
+            rows = [row for row in part_label[0, 0].tolist() if row[0] >= 0]
+            assert [[mine[int(row[0])], *row[1:]] for row in rows] == wanted
+
+
+def test_another_number_of_processes_goes_on_at_the_next_record(source: Path) -> None:
+    one = take(Batches(layer(source, batch=12), pb.TRAIN, 3, position=12), 1)[0][0]
+    with Batches(layer(source, batch=4), pb.TRAIN, 3, shard=(1, 3)) as batches:
+        batches.next()
+        assert batches.position == 12  # of all three
+    (step,) = shards(source, 2, 6, 12, 1)
+    for rank, (data, _label) in enumerate(step):
+        np.testing.assert_array_equal(data, one[rank::2])
+
+
+def test_a_rank_outside_the_world_is_a_sentence(source: Path) -> None:
+    with pytest.raises(UserError, match="data shard 2 of 2"):
+        Batches(layer(source), pb.TRAIN, 0, shard=(2, 2))
+
+
 def test_seed_and_epoch_change_the_augmentation(source: Path) -> None:
     def first(seed: int, position: int) -> np.ndarray:
         return take(Batches(layer(source), pb.TRAIN, seed, position), 1)[0][0]

@@ -160,6 +160,33 @@ def test_a_seed_gives_the_same_batches_and_a_position_the_ones_after_it(
     np.testing.assert_array_equal(batch(reseeded)[0], seen[0][0])
 
 
+@pytest.mark.parametrize("kind", ["Data", "ImageData", "HDF5Data"])
+def test_processes_share_the_records(layers: dict[str, str], kind: str) -> None:
+    def part(rank: int) -> Net:
+        layer = layers[kind].replace("batch_size: 2", "batch_size: 1")
+        return Net(
+            parse_text(f"layer {{ {layer} }}", pb.NetParameter), pb.TRAIN, 0, (), 1, (rank, 2)
+        )
+
+    whole, parts = net(layers[kind]), [part(0), part(1)]
+    for step in range(1, 5):
+        data, label = batch(whole)
+        for rank, one in enumerate(parts):
+            mine = batch(one)
+            np.testing.assert_array_equal(mine[0], data[rank : rank + 1])
+            np.testing.assert_array_equal(mine[1], label[rank : rank + 1])
+            assert one.sources["data"].position == 2 * step == step * one.sources["data"].per_pass
+
+
+def test_a_solver_shares_training_records_only() -> None:
+    text = f"layer {{ {DATA} data_param {{ source: 'raw' batch_size: 1 }} }}"
+    param = pb.SolverParameter(test_iter=[1], test_interval=1, lr_policy="fixed")
+    param.net_param.CopyFrom(parse_text(text, pb.NetParameter))
+    solver = Solver(param, shard=(1, 2))
+    assert labels(solver.net, 3) == [1, 3, 0]
+    assert labels(solver.test_nets[0], 3) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("kind", ["ImageData", "HDF5Data"])
 def test_shuffling_takes_every_record_once_an_epoch(layers: dict[str, str], kind: str) -> None:
     order = labels(net(layers[kind]), COUNT)

@@ -28,12 +28,14 @@ class Context:
         seed: The run's seed; a layer derives its own generators from it.
         propagate_down: Per bottom, whether a gradient has to go there.
         force_backward: Whether the net wants gradients everywhere, whoever learns.
+        shard: Rank and number of the processes that share the records of data layers.
     """
 
     phase: int
     seed: int = 0
     propagate_down: list[bool] = field(default_factory=list)
     force_backward: bool = False
+    shard: tuple[int, int] = (0, 1)
 
 
 class Layer(nn.Module):

@@ -49,7 +49,7 @@ class AnnotatedData(Source):
         from scratchdet_caffe.data import Batches  # the only place where the engine needs it
 
         own = derived_seed(seed, "data", self.param.name, self.context.phase)
-        return Batches(self.param, self.context.phase, own, position)
+        return Batches(self.param, self.context.phase, own, position, shard=self.context.shard)
 
     def reseed(self, seed: int) -> None:
         position = self.position
@@ -58,12 +58,12 @@ class AnnotatedData(Source):
 
     @property
     def per_pass(self) -> int:
-        """Records of a batch."""
-        return self.param.data_param.batch_size
+        """Records of a batch, in all processes."""
+        return self.param.data_param.batch_size * self.context.shard[1]
 
     @property
     def position(self) -> int:
-        """Records handed out so far."""
+        """Records handed out so far, in all processes."""
         return self.batches.position
 
     @position.setter

@@ -39,19 +39,23 @@ class HDF5Data(Source):
             if rows != shapes[0][1]:
                 raise self.error(f"{path}: rows of shapes {rows}, {shapes[0][1]} in the first file")
         self._counts = [count for count, _ in shapes]
-        self.top_shapes = tuple((self.per_pass, *row) for row in shapes[0][1])
+        batch = param.hdf5_data_param.batch_size
+        self.top_shapes = tuple((batch, *row) for row in shapes[0][1])
         self._loaded: tuple[int, Arrays] | None = None
         self._ordered: tuple[tuple[int, int], npt.NDArray[np.int64]] | None = None
 
     @property
     def per_pass(self) -> int:
-        """Rows of a batch."""
-        return self.param.hdf5_data_param.batch_size
+        """Rows of a batch, in all processes."""
+        return self.param.hdf5_data_param.batch_size * self.context.shard[1]
 
     def forward(self, *bottoms: Tensor) -> Tops:
+        from scratchdet_caffe.data.order import places
+
         tops = [torch.empty(shape) for shape in self.top_shapes]
-        for i in range(self.per_pass):
-            epoch, index = divmod(self.position + i, sum(self._counts))
+        count = self.param.hdf5_data_param.batch_size
+        for i, place in enumerate(places(self.position, count, self.context.shard)):
+            epoch, index = divmod(place, sum(self._counts))
             file, row = self._order(epoch)[index].tolist()
             for top, array in zip(tops, self._arrays(file)):
                 top[i] = torch.as_tensor(array[row])

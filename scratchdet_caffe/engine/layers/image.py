@@ -29,7 +29,7 @@ class Pictures(Source):
         self.position = 0
         try:
             self._batches = self._opened()
-            data, label = self._batches.batch(self._seed, 0)
+            data, label = self._batches.batch(self._seed, 0, context.shard)
         except UserError as error:
             raise self.error(str(error)) from error
         self.top_shapes = (data.shape, label.shape)
@@ -38,8 +38,8 @@ class Pictures(Source):
 
     @property
     def per_pass(self) -> int:
-        """Records of a batch."""
-        return self.batch_size
+        """Records of a batch, in all processes."""
+        return self.batch_size * self.context.shard[1]
 
     @property
     def _seed(self) -> int:
@@ -55,7 +55,7 @@ class Pictures(Source):
             tops = coming.result()
         except UserError as error:
             raise self.error(str(error)) from error
-        self.position += self.batch_size
+        self.position += self.per_pass
         self._start()
         return tops
 
@@ -67,7 +67,7 @@ class Pictures(Source):
         return self._next[1]
 
     def _make(self, seed: int, position: int) -> Tops:
-        data, label = self._batches.batch(seed, position)
+        data, label = self._batches.batch(seed, position, self.context.shard)
         return torch.from_numpy(data), torch.from_numpy(label)
 
     def close(self) -> None:
