@@ -28,6 +28,7 @@ from scratchdet_caffe.metrics.voc import (
 )
 
 Floats = npt.NDArray[np.float64]
+OPTIONAL = ("crowd", "area")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class ImageResult:
         height: Pixels.
         detections: ``(D, 6)`` label, score, box.
         truth: ``(G, 6)`` label, difficult (0 or 1), box.
+        crowd: ``(G,)`` which objects are COCO's crowds (they are difficult, too); None for none.
+        area: ``(G,)`` areas in pixels by which objects are small or large; None for the boxes'.
     """
 
     name: str
@@ -47,6 +50,8 @@ class ImageResult:
     height: int
     detections: Floats
     truth: Floats
+    crowd: Floats | None = None
+    area: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +116,11 @@ def write_results(path: str | os.PathLike[str], results: Results) -> None:
                 "height": image.height,
                 "detections": _rows(image.detections),
                 "truth": _rows(image.truth),
+                **{
+                    key: values.tolist()
+                    for key in OPTIONAL
+                    if (values := getattr(image, key)) is not None
+                },
             }
             stream.write((",\n" if number else "\n") + json.dumps(row, separators=(",", ":")))
         stream.write("\n]}\n")
@@ -138,6 +148,7 @@ def read_results(path: str | os.PathLike[str]) -> Results:
                 row["height"],
                 np.array(row["detections"], np.float64).reshape(-1, 6),
                 np.array(row["truth"], np.float64).reshape(-1, 6),
+                **{key: np.array(row[key], np.float64) for key in OPTIONAL if key in row},
             )
             for row in data["images"]
         ]

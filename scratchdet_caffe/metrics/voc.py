@@ -41,6 +41,9 @@ class Rule:
 VOC_PIXEL = Rule("voc-pixel", border=1.0, inclusive=False)
 """The devkit's: boxes in pixels, 1-based, both ends inside; IoU > threshold."""
 
+PIXEL_INCLUSIVE = Rule("voc-pixel, IoU >= t", border=1.0, inclusive=True)
+"""Of several other tools (Object-Detection-Metrics, Cartucho's mAP): the devkit's, IoU >= t."""
+
 SSD = Rule("ssd", border=0.0, inclusive=True)
 """SSD-Caffe's DetectionEvaluate without sizes: boxes normalised to 0-1; IoU >= threshold."""
 

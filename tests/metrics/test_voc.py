@@ -1,10 +1,8 @@
-"""VOC average precision against peers' numbers, and what must hold for any detections."""
+"""VOC average precision: what must hold for any detections."""
 
 from __future__ import annotations
 
-import json
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,120 +23,6 @@ from scratchdet_caffe.metrics import (
     mean_ap,
     overlap,
 )
-
-VOC_CASES = [
-    "voc01_simple",
-    "voc03_difficult",
-    "voc05_exact_half",
-    "voc07_outside",
-    "voc09_empty_classes",
-    "voc11_taken_best",
-    "voc13_equal_overlap",
-    "voc15_random",
-    "voc17_random_ties",
-    "voc19_random_voc20_b",
-    "pub_odm_sample2",
-]
-SSD_CASES = [c for c in VOC_CASES if c not in ("voc19_random_voc20_b", "pub_odm_sample2")]
-
-
-def load(shared: Path, name: str) -> dict[str, Any]:
-    return json.loads((shared / "golden/eval" / f"{name}.json").read_text())
-
-
-def of_class(case: dict[str, Any], name: str) -> tuple[Detections, Truth]:
-    number = {image["id"]: i for i, image in enumerate(case["images"])}
-    dets = [d for d in case["dets"] if d["cls"] == name]
-    gts = [g for g in case["gt"] if g["cls"] == name]
-    return (
-        Detections(
-            np.array([number[d["image"]] for d in dets], int),
-            np.array([d["score"] for d in dets], float),
-            np.array([d["bbox"] for d in dets], float).reshape(-1, 4),
-        ),
-        Truth(
-            np.array([number[g["image"]] for g in gts], int),
-            np.array([g["bbox"] for g in gts], float).reshape(-1, 4),
-            np.array([g["difficult"] for g in gts], bool),
-        ),
-    )
-
-
-@pytest.mark.parametrize("name", VOC_CASES)
-def test_equal_to_the_devkit_rule(shared: Path, name: str) -> None:
-    """py-faster-rcnn's voc_eval, with its sort made stable where that matters."""
-    case = load(shared, name)
-    expected = case["expected"]
-    peer = expected.get("py_faster_rcnn_stable_sort") or expected["py_faster_rcnn"]
-    compared = 0
-    for threshold, by_metric in peer.items():
-        for metric, average in (("voc07_11point", ap_11point), ("voc10_area", ap_area)):
-            for cls, answer in by_metric[metric].items():
-                curve = match(*of_class(case, cls), VOC_PIXEL, float(threshold))
-                ap = average(curve)
-                if curve.positives == 0:
-                    assert ap is None  # the peer says 0 or nan: we leave the class out
-                    continue
-                if "error" in answer:
-                    assert (len(curve.score), ap) == (0, 0.0)
-                    continue
-                assert ap == pytest.approx(answer["ap"], abs=1e-9)
-                compared += 1
-                if "rec" in answer:
-                    assert curve.recall == pytest.approx(answer["rec"], abs=1e-9)
-                    assert curve.precision == pytest.approx(answer["prec"], abs=1e-9)
-    assert compared > 0
-
-
-def test_equal_to_published_numbers(shared: Path) -> None:
-    case = load(shared, "pub_odm_sample2")
-    for threshold, answer in case["expected"]["published_test_eval_pascal_py"].items():
-        curve = match(*of_class(case, "object"), VOC_PIXEL, float(threshold))
-        assert ap_11point(curve) == pytest.approx(answer["voc07_11point"], abs=1e-9)
-        assert ap_area(curve) == pytest.approx(answer["voc10_area"], abs=1e-9)
-
-
-def test_an_inclusive_rule_gives_the_other_peers_answer(shared: Path) -> None:
-    """Boxes at IoU 0.5 exactly: where peers part, the rule's name says which side we take."""
-    case = load(shared, "voc05_exact_half")
-    inclusive = Rule("pixels, IoU >= t", border=1.0, inclusive=True)
-    answer = case["expected"]["rafaelpadilla_odm"]["0.5"]["voc10_area"]["a"]
-    assert ap_area(match(*of_class(case, "a"), inclusive, 0.5)) == pytest.approx(answer, abs=1e-9)
-
-
-def image_and_score(row: tuple[int, float, int, int]) -> tuple[int, float]:
-    return row[0], -row[1]
-
-
-@pytest.mark.parametrize("name", SSD_CASES)
-def test_equal_to_the_layer_of_ssd_caffe(shared: Path, name: str) -> None:
-    """Rule `SSD` decides true, false and ignored as the DetectionEvaluate layer does."""
-    case = load(shared, f"ssd_detection_evaluate_{name}")
-    gt, det = np.array(case["gt_rows"]), np.array(case["det_rows"])
-    for setting, rows in case["expected"]["caffe_ssd"].items():
-        iou, difficult = (part.split("=")[1] for part in setting.split(","))
-        if (name, iou) == ("voc05_exact_half", "0.5"):
-            continue  # hangs on float32 rounding in the reference
-        table = np.array(rows)
-        for label in np.unique(det[:, 1]):
-            d, g = det[det[:, 1] == label], gt[gt[:, 1] == label]
-            curve = match(
-                Detections(d[:, 0].astype(int), d[:, 2], d[:, 3:]),
-                Truth(g[:, 0].astype(int), g[:, 3:7], g[:, 7] != 0),
-                SSD,
-                float(iou),
-                count_difficult=difficult == "true",
-            )
-            mine = [
-                (int(d[i, 0]), float(np.float32(s)), int(h), int(m))
-                for i, s, h, m in zip(curve.order, curve.score, curve.tp, curve.fp)
-            ]
-            theirs = [
-                (int(r[0]), float(np.float32(r[2])), int(r[3]), int(r[4]))
-                for r in table[(table[:, 0] >= 0) & (table[:, 1] == label)]
-            ]
-            # The layer goes image by image and leaves images without objects unsorted.
-            assert sorted(mine, key=image_and_score) == sorted(theirs, key=image_and_score)
 
 
 def test_class_without_objects_is_left_out_of_the_mean() -> None:
