@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import time
 from collections.abc import Callable
 
@@ -17,9 +18,10 @@ from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.pycaffe import mode
 from scratchdet_caffe.pycaffe.logs import LOG, log_to_stderr
 from scratchdet_caffe.pycaffe.net import Net
-from scratchdet_caffe.pycaffe.signals import EFFECTS, Signals, Stopped
 from scratchdet_caffe.pycaffe.solver import Solver
 from scratchdet_caffe.pycaffe.timing import LayerTimer
+from scratchdet_caffe.training.run import Run
+from scratchdet_caffe.training.signals import EFFECTS, Signals
 
 
 def _choose_device(gpu: str, fallback: int | None = None) -> None:
@@ -44,7 +46,7 @@ def _stages(args: argparse.Namespace) -> list[str]:
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train or finetune a model; see `signals` for what interrupts it."""
+    """Train or finetune a model; see `training.signals` for what interrupts it."""
     if not args.solver:
         raise UserError("Need a solver definition to train: -solver FILE")
     if args.snapshot and args.weights:
@@ -63,15 +65,13 @@ def train(args: argparse.Namespace) -> int:
         LOG.info(glog.finetuning(weights))
         for net in (solver.net, *solver.test_nets):
             net.copy_from(weights)
-    LOG.info(glog.STARTING)
-    with Signals(solver, args.sigint_effect, args.sighup_effect) as signals:
-        try:
-            solver.solve()
-        except Stopped:
-            due = not param.snapshot or solver.iter % param.snapshot
-            if signals.must_snapshot or (param.snapshot_after_train and due):
-                solver.snapshot()
-            LOG.info(glog.STOPPED_EARLY)
+    # Caffe's own rule for SIGINT and SIGHUP; of SIGTERM it dies.
+    Run(
+        solver,
+        param,
+        signals=Signals(args.sigint_effect, args.sighup_effect),
+        saves=lambda number: param.snapshot_after_train or number == signal.SIGTERM,
+    ).go()
     LOG.info(glog.DONE)  # Caffe's command says so too, after its solver
     return 0
 
@@ -196,9 +196,9 @@ def _parser() -> argparse.ArgumentParser:
     add("phase", "time the net of this phase (default: TRAIN)", choices=("TRAIN", "TEST"))
     add("level", "level for the net's rules", metavar="N", type=int, default=0)
     add("stage", "stages for the net's rules", metavar="S[,S]")
-    for signal, effect in (("sigint", "stop"), ("sighup", "snapshot")):
-        about = f"what {signal.upper()} does (default: {effect})"
-        add(f"{signal}_effect", about, choices=EFFECTS, default=effect)
+    for name, effect in (("sigint", "stop"), ("sighup", "snapshot")):
+        about = f"what {name.upper()} does (default: {effect})"
+        add(f"{name}_effect", about, choices=EFFECTS, default=effect)
     return parser
 
 

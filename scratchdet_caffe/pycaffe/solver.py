@@ -67,7 +67,9 @@ class Solver:
     def _shown(self, callback: Callable[[], None]) -> Callable[[], None]:
         def call() -> None:
             self._show()
+            self.net.pull()
             callback()
+            self.net.push()
 
         return call
 

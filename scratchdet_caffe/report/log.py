@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -71,6 +71,23 @@ class CaffeLog:
     fatal: str | None
 
 
+@dataclass
+class TestScores:
+    """What one pass of a test net scored.
+
+    Attributes:
+        iteration: After how many updates.
+        net: Number of the test net.
+        outputs: By name, e.g. ``detection_eval``, the mAP.
+        class_ap: By label, where the log shows it.
+    """
+
+    iteration: int
+    net: int
+    outputs: dict[str, float] = field(default_factory=dict)
+    class_ap: dict[int, float] = field(default_factory=dict)
+
+
 def read_log(path: str | os.PathLike[str]) -> CaffeLog:
     """Read the Caffe log at ``path``.
 
@@ -87,11 +104,10 @@ def read_log(path: str | os.PathLike[str]) -> CaffeLog:
 
 def parse_log(text: str, year: int = 2000) -> CaffeLog:
     """Parse the text of a Caffe log; ``year`` is that of its first line (glog leaves it out)."""
-    reader = _Reader(year)
+    reader = LogReader(year)
     # A last line without its end may be cut in the middle of a number.
     for line in text[: text.rfind("\n") + 1].splitlines():
-        if "] " in line and (found := _HEAD.match(line)):
-            reader.read(found)
+        reader.read_line(line)
     return reader.log()
 
 
@@ -107,8 +123,14 @@ _OUTPUT = r" net output #(?P<index>\d+): (?P<name>.+?) = "
 _Points = dict[int, tuple[float, float]]  # iteration -> seconds, value
 
 
-class _Reader:
-    def __init__(self, year: int) -> None:
+class LogReader:
+    """Reads a log line by line; `parse_log` is what to use on a whole one.
+
+    Args:
+        year: That of the first line.
+    """
+
+    def __init__(self, year: int = 2000) -> None:
         self.year, self.month = year, 0
         self.net = ""
         self.points: dict[tuple[str | int, ...], _Points] = {("loss",): {}, ("lr",): {}}
@@ -122,6 +144,7 @@ class _Reader:
         self.test_net = 0
         self.resumed = False
         self.per_class: set[int] = set()  # test nets whose classes are printed
+        self.tests: list[TestScores] = []
         self.rules: list[tuple[re.Pattern[str], Callable[[re.Match[str]], None]]] = [
             (re.compile(pattern, re.IGNORECASE), rule)
             for pattern, rule in (
@@ -138,8 +161,17 @@ class _Reader:
             )
         ]
 
-    def read(self, head: re.Match[str]) -> None:
-        """Take one line of the log."""
+    def read_line(self, line: str) -> None:
+        """Take one line; what is none of a log is passed over."""
+        if "] " in line and (found := _HEAD.match(line)):
+            self._read(found)
+
+    def take_tests(self) -> list[TestScores]:
+        """Return the passes of test nets since the last call; one that was cut short is none."""
+        taken, self.tests = self.tests, []
+        return [scores for scores in taken if scores.outputs]
+
+    def _read(self, head: re.Match[str]) -> None:
         self.now = self.time_of(head["date"], head["clock"])
         self.start = self.start or self.now
         if head["severity"] == "F":
@@ -194,12 +226,16 @@ class _Reader:
     def on_testing(self, found: re.Match[str]) -> None:
         self.at(found["iteration"])
         self.test_net = int(found["net"])
+        self.tests.append(TestScores(self.iteration, self.test_net))
 
     def on_train_output(self, found: re.Match[str]) -> None:
         self.put(found["value"], "train", self.unique(found, "train"))
 
     def on_test_output(self, found: re.Match[str]) -> None:
-        self.put(found["value"], "test", self.test_net, self.unique(found, "test", self.test_net))
+        name = self.unique(found, "test", self.test_net)
+        self.put(found["value"], "test", self.test_net, name)
+        if self.tests:
+            self.tests[-1].outputs[name] = float(found["value"])
 
     def unique(self, found: re.Match[str], *key: str | int) -> str:
         """Name of an output; the second number of a name at one iteration gets its index."""
@@ -208,10 +244,15 @@ class _Reader:
 
     def on_class(self, found: re.Match[str]) -> None:
         self.per_class.add(self.test_net)
-        self.put(found["value"], "class", self.test_net, int(found["label"]))
+        self.put_class(found["label"], found["value"])
 
     def on_nothing_found(self, found: re.Match[str]) -> None:
-        self.put("0", "class", self.test_net, int(found["label"]))  # as in Caffe's mean
+        self.put_class(found["label"], "0")  # as in Caffe's mean
+
+    def put_class(self, label: str, value: str) -> None:
+        self.put(value, "class", self.test_net, int(label))
+        if self.tests:
+            self.tests[-1].class_ap[int(label)] = float(value)
 
     def on_model(self, found: re.Match[str]) -> None:
         self.snapshots[int(found["iteration"])] = found["path"].strip()

@@ -1,0 +1,141 @@
+"""A run: the solver's own loop, the observers that look on, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from scratchdet_caffe import glog
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.report.log import LogReader, TestScores
+from scratchdet_caffe.training.logs import Ear, logging_to
+from scratchdet_caffe.training.observer import Observer
+from scratchdet_caffe.training.signals import Signals, Stopped
+
+EXIT_DIVERGED = 3
+LOG = logging.getLogger("caffe")
+
+
+class Diverged(Exception):
+    """The run computes no numbers any more; the text says what was lost and what to do."""
+
+
+class Run:
+    """One training run of a solver of either engine.
+
+    Args:
+        solver: A pycaffe solver whose starting point is loaded.
+        param: What it was made from.
+        observers: Who is told of the run; see the room's docstring.
+        signals: What signals do.
+        saves: Whether a stop by this signal writes a snapshot; the default: by any.
+
+    Attributes:
+        loss: Of the last iteration, the sum of the loss blobs; NaN before the first.
+        last_test: What the last test scored, or None.
+        status: The exit status once the run is over: 0, 3 if it diverged, 128 + n after
+            signal n. None until then.
+    """
+
+    def __init__(
+        self,
+        solver: Any,
+        param: pb.SolverParameter,
+        observers: Iterable[Observer] = (),
+        signals: Signals | None = None,
+        saves: Callable[[signal.Signals], bool] = lambda number: True,
+    ) -> None:
+        self.solver, self.param = solver, param
+        self.observers = list(observers)
+        self.signals = signals or Signals()
+        self.loss = math.nan
+        self.last_test: TestScores | None = None
+        self.status: int | None = None
+        self._saves = saves
+        self._first = solver.iter
+        self._log = LogReader()
+        self._losses = [blob for blob, w in solver.net.blob_loss_weights.items() if w]
+
+    @property
+    def iteration(self) -> int:
+        """Updates done."""
+        return int(self.solver.iter)
+
+    @property
+    def max_iter(self) -> int:
+        """Updates to do."""
+        return self.param.max_iter
+
+    def hear(self, line: str) -> None:
+        """Take a line of the log; tests are known by what it says of them."""
+        self._log.read_line(line)
+
+    def go(self) -> int:
+        """Train to the end, a signal or a loss that is lost; return the exit status."""
+        self.solver.add_callback(self._before_iteration, self._gradients_ready)
+        for net in self.solver.test_nets:
+            # SSD-Caffe's nets offer no such thing: there, a signal waits for the end of the test.
+            if hasattr(net, "before_each_pass"):
+                net.before_each_pass(self.signals.check)
+        with self.signals, logging_to(Ear(self.hear)):
+            try:
+                self._tell("at_start")
+                self.status = self._solve()
+            finally:
+                self._tell_of_tests()
+                self._tell("at_end")
+        return self.status
+
+    def _solve(self) -> int:
+        if self.iteration >= self.max_iter:
+            say(f"at iteration {self.iteration} of {self.max_iter} already: nothing to train")
+        LOG.info(glog.STARTING)
+        try:
+            self.solver.solve()
+        except Stopped as stop:
+            return self._stopped(stop.number)
+        except Diverged as lost:
+            say(str(lost))
+            return EXIT_DIVERGED
+        return 0
+
+    def _stopped(self, number: signal.Signals) -> int:
+        period = self.param.snapshot
+        written = period and self.iteration > self._first and self.iteration % period == 0
+        saves = self._saves(number) and not written
+        say(f"{number.name}: " + ("writing a snapshot and stopping" if saves else "stopping"))
+        if saves:
+            self.solver.snapshot()
+        LOG.info(glog.STOPPED_EARLY)
+        return 128 + number
+
+    def _before_iteration(self) -> None:
+        self._tell_of_tests()
+        self._tell("before_iteration")
+        if self.signals.snapshot:
+            self.signals.snapshot = False
+            self.solver.snapshot()
+        self.signals.check()
+
+    def _gradients_ready(self) -> None:
+        blobs = self.solver.net.blobs
+        self.loss = sum(float(blobs[blob].data.sum()) for blob in self._losses)
+        self._tell("gradients_ready")
+
+    def _tell_of_tests(self) -> None:
+        for scores in self._log.take_tests():
+            self.last_test = scores
+            self._tell("after_test")
+
+    def _tell(self, moment: str) -> None:
+        for observer in self.observers:
+            getattr(observer, moment)(self)
+
+
+def say(sentence: str) -> None:
+    """Tell the user something that is no line of Caffe's log."""
+    print(f"train: {sentence}", file=sys.stderr)
