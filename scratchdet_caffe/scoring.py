@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,9 +14,9 @@ import numpy as np
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_net
 from scratchdet_caffe.caffeproto.labelmap import class_names, read_label_map
+from scratchdet_caffe.caffeproto.namesize import read_name_size
 from scratchdet_caffe.data.database import Database
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.files import read_text
 from scratchdet_caffe.metrics import DetectionAccumulator, ImageResult, Results
 
 
@@ -108,7 +107,7 @@ def _images(source: str, name_size: str) -> list[tuple[str, int, int]]:
     """Name, width and height of each picture: line n of ``name_size`` is record n."""
     database = Database(source)
     if name_size:
-        images = read_name_size(name_size)
+        images = [(name, width, height) for name, height, width in read_name_size(name_size)]
         if len(images) != len(database):
             raise UserError(
                 f"{name_size} lists {len(images)} images, but {source} holds {len(database)}; "
@@ -120,20 +119,6 @@ def _images(source: str, name_size: str) -> list[tuple[str, int, int]]:
         datum = database.record(number).datum
         stem = Path(database.key(number).split("_", 1)[-1]).stem
         images.append((stem, datum.width, datum.height))
-    return images
-
-
-def read_name_size(path: str) -> list[tuple[str, int, int]]:
-    """Read name, width and height of each image from lines ``name height width``.
-
-    Raises:
-        UserError: The file cannot be read, or a line has another form.
-    """
-    images = []
-    for number, line in enumerate(read_text(path, "name_size file").splitlines(), start=1):
-        if not (found := re.fullmatch(r"\s*(\S.*?)\s+(\d+)\s+(\d+)\s*", line)):
-            raise UserError(f"{path}:{number}: '{line}' is not 'name height width'")
-        images.append((found[1], int(found[3]), int(found[2])))
     return images
 
 

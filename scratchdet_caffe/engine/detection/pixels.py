@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.files import read_text
+from scratchdet_caffe.caffeproto.namesize import read_name_size
 
 _R = pb.ResizeParameter
 
@@ -19,23 +18,9 @@ def read_sizes(path: str) -> Tensor:
     """Return the sizes (K, 2), height and width in pixels, in a name_size file.
 
     Raises:
-        UserError: The file cannot be read, is empty, or a line is not ``name height width``.
+        UserError: See `read_name_size`.
     """
-    sizes = []
-    for number, line in enumerate(read_text(path, "name_size file").splitlines(), 1):
-        words = line.split()
-        if not words:
-            continue
-        try:
-            _, height, width = words[0], int(words[1]), int(words[2])
-        except (IndexError, ValueError):
-            raise UserError(f"{path}:{number}: '{line}' is not 'name height width'") from None
-        if height <= 0 or width <= 0:
-            raise UserError(f"{path}:{number}: height and width must be positive")
-        sizes.append((height, width))
-    if not sizes:
-        raise UserError(f"{path}: no lines in this name_size file")
-    return torch.tensor(sizes, dtype=torch.float32)
+    return torch.tensor([row[1:] for row in read_name_size(path)], dtype=torch.float32)
 
 
 def to_pixels(boxes: Tensor, size: Tensor, resize: pb.ResizeParameter | None) -> Tensor:
@@ -85,9 +70,14 @@ def _has_scale(resize: pb.ResizeParameter) -> bool:
 
 
 def _without_padding(boxes: Tensor, size: Tensor, resize: pb.ResizeParameter) -> Tensor:
-    """Normalise boxes in a padded picture to the picture without its padding."""
+    """Normalise boxes in a padded picture to the picture without its padding.
+
+    A box that lies in the padding altogether stays as it is, as in Caffe.
+    """
     room = boxes.new_tensor([resize.width, resize.height])
     # The picture fills the canvas along one axis; along the other it is centred.
     filled = size * (room / size).amin(-1, keepdim=True) / room
     start = (1 - filled) / 2
-    return (boxes - start.tile(2)) / filled.tile(2)
+    seen = (boxes[..., :2] < 1 - start) & (boxes[..., 2:] > start)
+    inside = (boxes - start.tile(2)) / filled.tile(2)
+    return torch.where(seen.all(-1, keepdim=True), inside, boxes)

@@ -8,6 +8,7 @@ from torch import Tensor
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.detection import evaluate as judging
 from scratchdet_caffe.engine.detection.coding import decode
+from scratchdet_caffe.engine.detection.files import ResultFiles
 from scratchdet_caffe.engine.detection.groundtruth import ground_truth
 from scratchdet_caffe.engine.detection.multibox import Predictions, assign, multibox_loss
 from scratchdet_caffe.engine.detection.output import candidates, detections
@@ -119,8 +120,15 @@ def _objectness(arm_conf: Tensor, least: float) -> Tensor:
 class DetectionOutput(Layer):
     """Detections from (loc, conf, prior [, ARM conf [, ARM loc]]).
 
-    The result files of ``save_output_param`` are not written here.
+    With a ``save_output_param`` they are also written to files, after each round of images.
     """
+
+    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
+        super().__init__(param, spec, context)
+        try:
+            self._files = ResultFiles.wanted_by(param.detection_output_param)
+        except UserError as error:
+            raise self.error(str(error)) from error
 
     @torch.no_grad()
     def forward(self, *bottoms: Tensor) -> Tops:
@@ -149,7 +157,13 @@ class DetectionOutput(Layer):
         offsets = loc.reshape(images, priors, -1, 4)[image, place, group]
         decoded = decode(offsets, anchors, divisor, p.code_type)
         nms = (p.nms_param.nms_threshold, p.nms_param.eta)
-        return (detections(found, scores, decoded, nms, p.keep_top_k),)
+        rows = detections(found, scores, decoded, nms, p.keep_top_k)
+        if self._files:
+            try:
+                self._files.add(rows[0, 0], images)
+            except UserError as error:
+                raise self.error(str(error)) from error
+        return (rows,)
 
 
 @layer("DetectionEvaluate")

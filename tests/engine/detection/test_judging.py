@@ -93,6 +93,9 @@ def test_padding_is_taken_off_again() -> None:
     size = torch.tensor([100.0, 200.0])
     assert to_pixels(box, size, padded).tolist() == [[100, 0, 200, 50], [0, 0, 200, 100]]
     assert to_pixels(box, size, None).tolist() == [[100, 25, 200, 50], [0, 0, 200, 100]]
+    # A box in the padding alone is taken as it is, as in Caffe.
+    above = torch.tensor([[0.5, 0.125, 1.0, 0.25]])
+    assert to_pixels(above, size, padded).tolist() == [[100, 12.5, 200, 25]]
 
 
 def test_pixels_are_counted_inclusively() -> None:
