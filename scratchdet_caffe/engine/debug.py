@@ -1,7 +1,6 @@
 """The lines that `debug_info` adds to the log: how large every blob and every gradient is.
 
-A size is the mean of absolute values. Caffe also names the copies that its Split layers make;
-here a blob that several layers read is one blob, while each reader's gradient has its line.
+A size is the mean of absolute values.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ def debug_info(net: Net, inputs: Mapping[str, Tensor]) -> Iterator[None]:
     for i, (node, layer) in enumerate(zip(net.graph.nodes, net.layers)):
         if isinstance(layer, Input):
             _log_forward(layer, [inputs[blob] for blob in node.layer.top])
-        hooks.append(layer.register_forward_pre_hook(partial(_split, edges, i)))
+        hooks.append(layer.register_forward_pre_hook(partial(_hold, edges, i)))
         hooks.append(layer.register_forward_hook(lambda layer, _, tops: _log_forward(layer, tops)))
     net.layer_by_layer = True
     try:
@@ -51,14 +50,12 @@ def debug_info(net: Net, inputs: Mapping[str, Tensor]) -> Iterator[None]:
     _log_backward(net, edges)
 
 
-def _split(edges: Edges, index: int, layer: Any, bottoms: tuple[Tensor, ...]) -> tuple[Any, ...]:
-    """Give layer ``index`` bottoms of its own, whose gradients no other reader adds to."""
-    own = tuple(b.view_as(b) if b.requires_grad else b for b in bottoms)
-    for bottom in own:
+def _hold(edges: Edges, index: int, layer: Any, bottoms: tuple[Tensor, ...]) -> None:
+    """Remember what layer ``index`` reads, and let it keep its gradient."""
+    for bottom in bottoms:
         if bottom.requires_grad:
             bottom.retain_grad()
-    edges[index] = own
-    return own
+    edges[index] = bottoms
 
 
 def _log_forward(layer: Any, tops: Any) -> None:
@@ -80,7 +77,7 @@ def _log_backward(net: Net, edges: Edges) -> None:
         for blob, bottom in zip(node.layer.bottom, bottoms):
             if bottom.requires_grad:
                 LOG.info(f"{head}bottom blob {blob} diff: {_size(bottom.grad)}")
-        for j, values in enumerate(layer.blobs):
+        for j, values in enumerate(layer.own_blobs):
             # Statistics have no gradient; Caffe shows it as 0.
             if values.requires_grad or not layer.learnable:
                 LOG.info(f"{head}param blob {j} diff: {_size(values.grad)}")
@@ -99,7 +96,7 @@ def _log_backward(net: Net, edges: Edges) -> None:
 def _took_part(layer: Layer, bottoms: tuple[Tensor, ...]) -> bool:
     """Whether a gradient reached the layer."""
     reached = [b for b in bottoms if b.requires_grad and b.grad is not None]
-    return bool(reached) or any(blob.grad is not None for blob in layer.blobs)
+    return bool(reached) or any(blob.grad is not None for blob in layer.own_blobs)
 
 
 def _size(values: Tensor | None) -> str:

@@ -44,7 +44,7 @@ class Graph:
         nodes: Layers in the order in which they run.
         blob_of: The blob name of each value number.
         last: The value that a blob name stands for in the end.
-        outputs: Blob names that no layer reads, in order.
+        outputs: Blob names that no layer reads, in alphabetical order (Caffe's).
         force_backward: Gradients go everywhere, whatever the layers say.
     """
 
@@ -54,6 +54,17 @@ class Graph:
     last: dict[str, int]
     outputs: list[str]
     force_backward: bool
+
+    def add_value(self, blob: str) -> int:
+        """Return the number of a new value, which is what ``blob`` stands for from now on."""
+        self.last[blob] = len(self.blob_of)
+        self.blob_of.append(blob)
+        return self.last[blob]
+
+    def find_outputs(self) -> None:
+        """Fill in `outputs`."""
+        read = {value for node in self.nodes for value in node.bottoms}
+        self.outputs = sorted(blob for blob, value in self.last.items() if value not in read)
 
 
 def state_meets(rule: pb.NetStateRule, state: pb.NetState) -> bool:
@@ -112,7 +123,6 @@ def build_graph(
     state.stage.extend(stages)
     net = filter_net(net, state)
     graph = Graph(net.name, [], [], {}, [], net.force_backward)
-    read: set[int] = set()
     for layer in net.layer:
         if not layer.HasField("phase"):
             layer.phase = state.phase
@@ -121,9 +131,8 @@ def build_graph(
             layer.top.append(f"(automatic {layer.name})")
         node = _connect(layer, graph)
         node.loss_weights = _loss_weights(layer, layer.type in losses)
-        read.update(node.bottoms)
         graph.nodes.append(node)
-    graph.outputs = [blob for blob, value in graph.last.items() if value not in read]
+    graph.find_outputs()
     return graph
 
 
@@ -139,9 +148,7 @@ def _connect(layer: pb.LayerParameter, graph: Graph) -> Node:
         in_place = i < len(layer.bottom) and layer.bottom[i] == blob
         if blob in graph.last and not in_place:
             raise LayerError(layer, f"top blob '{blob}' is already made by another layer")
-        graph.last[blob] = len(graph.blob_of)
-        tops.append(len(graph.blob_of))
-        graph.blob_of.append(blob)
+        tops.append(graph.add_value(blob))
     if layer.propagate_down and len(layer.propagate_down) != len(layer.bottom):
         raise LayerError(
             layer,

@@ -7,66 +7,23 @@ so that the engine holds no more than the backward pass needs. Autograd does bac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.errors import LayerError
-from scratchdet_caffe.engine.fillers import fill
 from scratchdet_caffe.engine.graph import Graph, Node, build_graph, mark_gradients
 from scratchdet_caffe.engine.layers import Context, Layer, layer_class, loss_types
 from scratchdet_caffe.engine.layers.base import Drawing
-from scratchdet_caffe.engine.layers.common import ReLU
 from scratchdet_caffe.engine.layers.data import Input, Source
-from scratchdet_caffe.engine.layers.linear import InnerProduct
-from scratchdet_caffe.engine.layers.normalization import BatchNorm, BatchNormScale, Scale
-from scratchdet_caffe.engine.layers.vision import Convolution
-from scratchdet_caffe.engine.random import generator
+from scratchdet_caffe.engine.params import share_and_fill
+from scratchdet_caffe.engine.plan import Step, compile_steps
 from scratchdet_caffe.engine.shapes.registry import Shape, spec_of
+from scratchdet_caffe.engine.splits import with_splits
 from scratchdet_caffe.errors import UserError
-
-
-@dataclass(frozen=True)
-class Param:
-    """A parameter blob that the net owns.
-
-    Attributes:
-        owner: The layer that owns it (others may share it).
-        index: Its place among the blobs of that layer.
-        lr_mult: Its learning rate is the solver's times this; 0 keeps it fixed.
-        decay_mult: Its weight decay is the solver's times this.
-    """
-
-    owner: Layer
-    index: int
-    lr_mult: float
-    decay_mult: float
-
-    @property
-    def tensor(self) -> Tensor:
-        """The blob itself."""
-        return self.owner.blobs[self.index]
-
-    @property
-    def layer(self) -> str:
-        """Name of the layer that owns it."""
-        return self.owner.param.name
-
-
-@dataclass(frozen=True)
-class Step:
-    """One call of the compiled net: values in, values out, values let go afterwards."""
-
-    run: Callable[..., tuple[Tensor, ...]]
-    bottoms: tuple[int, ...]
-    cut: tuple[bool, ...]  # bottoms into which no gradient may flow
-    tops: tuple[int, ...]
-    free: tuple[int, ...]
 
 
 class Net(nn.Module):
@@ -105,9 +62,9 @@ class Net(nn.Module):
     ) -> None:
         super().__init__()
         self.phase, self.seed, self.shard = phase, seed, shard
-        self.graph: Graph = build_graph(param, phase, level, stages, loss_types())
+        graph = build_graph(param, phase, level, stages, loss_types())
+        self.graph: Graph = with_splits(graph)
         self.shapes: list[Shape] = [()] * len(self.graph.blob_of)
-        self.params: list[Param] = []
         self._plans: dict[tuple[frozenset[int], range], list[Step]] = {}
         self.layers = [self._build(node) for node in self.graph.nodes]
         self._given = [
@@ -122,7 +79,10 @@ class Net(nn.Module):
             for value, weight in zip(node.tops, node.loss_weights)
             if weight
         ]
-        self._share_and_fill()
+        self.params = share_and_fill(self.layers, seed)
+        for p in self.params:
+            learns = p.owner.learnable and (p.lr_mult != 0 or self.graph.force_backward)
+            p.tensor.requires_grad_(learns)
         mark_gradients(self.graph, [_learns(layer) for layer in self.layers])
         for node, layer in zip(self.graph.nodes, self.layers):
             layer.context.propagate_down = node.propagate_down
@@ -215,7 +175,7 @@ class Net(nn.Module):
     def channels_last(self) -> Net:
         """Lay out images and kernels channels-last, which most kernels prefer; return self."""
         for param in self.params:
-            if param.tensor.dim() == 4:
+            if param.tensor.dim() == 4 and not param.reshaped:
                 param.tensor.data = param.tensor.data.contiguous(memory_format=torch.channels_last)
         return self
 
@@ -230,7 +190,7 @@ class Net(nn.Module):
             layer = mine.get(theirs.param.name)
             if layer is None:
                 continue
-            for i, (blob, own) in enumerate(zip(theirs.blobs, layer.blobs)):
+            for i, (blob, own) in enumerate(zip(theirs.own_blobs, layer.own_blobs)):
                 if blob.shape != own.shape:
                     raise layer.error(
                         f"cannot share blob {i}: shapes differ, {tuple(own.shape)} here and "
@@ -263,124 +223,19 @@ class Net(nn.Module):
         self.add_module(_module_name(layer_param.name, self._modules), layer)
         return layer
 
-    def _share_and_fill(self) -> None:
-        """Start every blob; let layers whose params have one name use the first one's blob."""
-        owners: dict[str, Param] = {}
-        for layer in self.layers:
-            for i, blob in enumerate(layer.blobs):
-                spec = layer.param.param[i] if i < len(layer.param.param) else pb.ParamSpec()
-                if owner := owners.get(spec.name):
-                    if owner.tensor.shape != blob.shape:
-                        raise LayerError(
-                            layer.param,
-                            f"cannot share param '{spec.name}' of layer '{owner.layer}': shapes "
-                            f"differ, {tuple(owner.tensor.shape)} and {tuple(blob.shape)}",
-                        )
-                    setattr(layer, str(i), owner.tensor)
-                    continue
-                _fill(layer, i, self.seed)
-                lr = spec.lr_mult if layer.learnable else 0.0
-                param = Param(layer, i, lr, spec.decay_mult)
-                blob.requires_grad_(layer.learnable and (lr != 0 or self.graph.force_backward))
-                self.params.append(param)
-                if spec.name:
-                    owners[spec.name] = param
-
     def _plan(self, keep: frozenset[int], layers: range) -> list[Step]:
         if (keep, layers) not in self._plans:
-            self._plans[keep, layers] = self._compile(keep, layers)
+            self._plans[keep, layers] = compile_steps(
+                self.graph, self.layers, layers, keep, self._draw
+            )
         return self._plans[keep, layers]
-
-    def _compile(self, keep: frozenset[int], layers: range) -> list[Step]:
-        """Turn layers into steps: fuse where nobody looks between, free after the last reader."""
-        readers: dict[int, list[int]] = {}
-        for i, node in enumerate(self.graph.nodes):
-            for value in node.bottoms:
-                readers.setdefault(value, []).append(i)
-
-        def next_if_private(i: int) -> int | None:
-            """The only reader of layer ``i``, if nothing else ever looks at its top."""
-            (top,) = self.graph.nodes[i].tops
-            after = readers.get(top, [])
-            if len(after) != 1 or top in keep or after[0] not in layers:
-                return None
-            cuts = not all(self.graph.nodes[after[0]].layer.propagate_down)
-            return None if cuts else after[0]
-
-        steps: list[Step] = []
-        fused: set[int] = set()
-        for i in layers:
-            node, layer = self.graph.nodes[i], self.layers[i]
-            if i in fused or isinstance(layer, Input):
-                continue
-            run: Callable[..., tuple[Tensor, ...]] = layer
-            last = i
-            if isinstance(layer, BatchNorm) and (j := next_if_private(i)) is not None:
-                scale = self.layers[j]
-                if isinstance(scale, Scale) and scale.is_per_channel():
-                    k = next_if_private(j)
-                    relu = k is not None and _is_plain_relu(self.layers[k])
-                    run, last = BatchNormScale(layer, scale, relu), (k if relu and k else j)
-                    fused |= {j, last}
-            elif type(layer) in _REWRITABLE and len(node.tops) == 1:
-                j = next_if_private(i)
-                if j is not None and _is_plain_relu(self.layers[j]):
-                    run, last = _Rectified(layer), j
-                    fused.add(j)
-            if isinstance(layer, Source):
-                run = partial(self._draw, layer)
-            cut = tuple(not goes for goes in node.propagate_down)
-            tops = tuple(self.graph.nodes[last].tops)
-            steps.append(Step(run, tuple(node.bottoms), cut, tops, ()))
-        return _with_frees(steps, keep)
 
     def _draw(self, source: Source) -> tuple[Tensor, ...]:
         return tuple(top.to(self.device, non_blocking=True) for top in source())
 
 
-def _with_frees(steps: list[Step], keep: frozenset[int]) -> list[Step]:
-    last_use: dict[int, int] = {}
-    for i, step in enumerate(steps):
-        for value in (*step.bottoms, *step.tops):
-            last_use[value] = i
-    freed: list[list[int]] = [[] for _ in steps]
-    for value, i in last_use.items():
-        if value not in keep:
-            freed[i].append(value)
-    return [Step(s.run, s.bottoms, s.cut, s.tops, tuple(free)) for s, free in zip(steps, freed)]
-
-
-class _Rectified:
-    """A layer and the ReLU behind it, which writes over the layer's top to save its memory."""
-
-    def __init__(self, layer: Layer) -> None:
-        self.layer = layer
-
-    def __call__(self, *bottoms: Tensor) -> tuple[Tensor, ...]:
-        """Return what the ReLU makes."""
-        return (torch.relu_(self.layer(*bottoms)[0]),)
-
-
-# Layers whose backward pass does not read their top.
-_REWRITABLE = (Convolution, InnerProduct)
-
-
-def _is_plain_relu(layer: Layer) -> bool:
-    return isinstance(layer, ReLU) and layer.param.relu_param.negative_slope == 0
-
-
 def _learns(layer: Layer) -> bool:
-    return any(blob.requires_grad for blob in layer.blobs)
-
-
-def _fill(layer: Layer, index: int, seed: int) -> None:
-    filler = layer.fillers[index]
-    if filler is None:
-        return
-    try:
-        fill(layer.blobs[index].data, filler, generator(seed, "init", layer.param.name, index))
-    except UserError as error:
-        raise layer.error(str(error)) from error
+    return any(blob.requires_grad for blob in layer.own_blobs)
 
 
 def _module_name(layer_name: str, taken: Mapping[str, object]) -> str:

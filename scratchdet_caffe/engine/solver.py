@@ -14,7 +14,8 @@ from torch import Tensor
 from scratchdet_caffe import glog
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.debug import debug_info
-from scratchdet_caffe.engine.net import Net, Param
+from scratchdet_caffe.engine.net import Net
+from scratchdet_caffe.engine.params import Param
 from scratchdet_caffe.engine.rates import LearningRate
 from scratchdet_caffe.engine.solver_nets import NetSource, test_sources, train_source
 from scratchdet_caffe.engine.testing import test_net

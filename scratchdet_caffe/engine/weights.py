@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -91,19 +92,20 @@ def to_message(net: Net, diff: bool = False, shared: bool = True) -> pb.NetParam
         stored.CopyFrom(node.layer)
         stored.phase = net.phase  # type: ignore[assignment]
         del stored.blobs[:]
-        for i, blob in enumerate(layer.blobs):
+        for i, (blob, own) in enumerate(zip(layer.blobs, layer.own_blobs)):
             target = stored.blobs.add()
             if shared or (node.layer.name, i) in owned:
-                target.MergeFrom(_blob_of(blob, diff))
+                target.MergeFrom(_blob_of(blob, own.grad, diff))
     return message
 
 
-def _blob_of(blob: Tensor, diff: bool) -> pb.BlobProto:
+def _blob_of(blob: Tensor, gradient: Tensor | None, diff: bool) -> pb.BlobProto:
     values = blob.detach().cpu().numpy()
     if not diff:
         return blob_of(values)
-    gradient = torch.zeros_like(blob) if blob.grad is None else blob.grad
-    return blob_of(values, gradient.detach().cpu().numpy())
+    if gradient is None:
+        return blob_of(values, np.zeros_like(values))
+    return blob_of(values, gradient.reshape(blob.shape).cpu().numpy())
 
 
 def save_weights(net: Net, path: str | os.PathLike[str], diff: bool = False) -> None:

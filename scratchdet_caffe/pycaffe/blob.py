@@ -116,6 +116,33 @@ class Blob:
         return torch.from_numpy(self.data).to(device)
 
 
+class CopyBlob(Blob):
+    """A blob that a Split layer makes: its data is that of ``source``, its diff its own."""
+
+    def __init__(self, shape: tuple[int, ...], source: Blob) -> None:
+        super().__init__(shape)
+        self._source = source
+
+    @property
+    def data(self) -> Array:
+        """The values, ``shape``: the same array as in the source."""
+        return self._source.data
+
+    def reshape(self, *shape: int) -> None:
+        """Give the blob another shape; the values are the source's all the same."""
+        self._shape = tuple(int(dim) for dim in shape)
+        self._diff = None
+
+    def set_value(self, value: Tensor) -> None:
+        """Take the shape of what a pass computed; the source has the values."""
+        if self._shape != tuple(value.shape):
+            self.reshape(*value.shape)
+
+    def as_tensor(self, device: torch.device) -> Tensor:
+        """Return the present values as a tensor of its own over the source's memory."""
+        return self._source.as_tensor(device).detach()
+
+
 class ParamBlob(Blob):
     """A parameter blob: on a CPU its arrays are the parameter and its gradient themselves."""
 
@@ -184,6 +211,30 @@ class ParamBlob(Blob):
         if self._data is not None and self._tensor.device.type != "cpu":
             np.copyto(self._data, self._tensor.detach().cpu().numpy())
         self._hold_diff()
+
+
+class ReshapedBlob(ParamBlob):
+    """A parameter blob that is another layer's, in a shape of its own (PERMISSIVE sharing)."""
+
+    def __init__(self, source: ParamBlob, shape: tuple[int, ...]) -> None:
+        super().__init__(source._tensor)
+        self._source, self._shape = source, shape
+
+    @property
+    def data(self) -> Array:
+        """The values, ``shape``."""
+        return self._source.data.reshape(self._shape)
+
+    @property
+    def diff(self) -> Array:
+        """The gradient, summed over backward passes until it is cleared."""
+        return self._source.diff.reshape(self._shape)
+
+    def push(self) -> None:
+        """Leave it to the owner."""
+
+    def pull(self) -> None:
+        """Leave it to the owner."""
 
 
 def _to_array(value: Tensor) -> Array:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from scratchdet_caffe.caffeproto import hdf5, read_net
 from scratchdet_caffe.engine import net as engine
+from scratchdet_caffe.engine.layers.common import Split
 from scratchdet_caffe.engine.layers.data import Input, Source
 from scratchdet_caffe.engine.layers.memory import MemoryData
 from scratchdet_caffe.engine.shapes.registry import spec_of
@@ -21,7 +22,7 @@ from scratchdet_caffe.engine.weights import load_weights, save_weights, to_messa
 from scratchdet_caffe.errors import UserError, nearest
 from scratchdet_caffe.pycaffe import mode
 from scratchdet_caffe.pycaffe.batches import batches, collect
-from scratchdet_caffe.pycaffe.blob import Array, Blob, ParamBlob
+from scratchdet_caffe.pycaffe.blob import Array, Blob, CopyBlob, ParamBlob, ReshapedBlob
 from scratchdet_caffe.pycaffe.passes import Passes
 from scratchdet_caffe.pycaffe.python_layer import PythonLayer
 
@@ -39,9 +40,6 @@ class Net:
 
     Either ``Net(network_file, phase, level=0, stages=None, weights=None)`` or the old
     ``Net(network_file, weights_file, phase)``.
-
-    Unlike Caffe's, the net has no Split layers of its own making: a blob that several layers
-    read is one blob here.
 
     Attributes:
         blobs: `Blob` by name.
@@ -81,21 +79,25 @@ class Net:
 
     def _attach(self, net: engine.Net) -> None:
         self._net = net
-        self.blobs: OrderedDict[str, Blob] = OrderedDict(
-            (blob, Blob(net.shapes[value])) for blob, value in net.graph.last.items()
-        )
+        self.blobs: OrderedDict[str, Blob] = OrderedDict()
+        for blob, value in net.graph.last.items():
+            self.blobs[blob] = Blob(net.shapes[value])
+        for node, layer in zip(net.graph.nodes, net.layers):
+            if isinstance(layer, Split):
+                source = self.blobs[node.layer.bottom[0]]
+                for top, value in zip(node.layer.top, node.tops):
+                    self.blobs[top] = CopyBlob(net.shapes[value], source)
         self._passes = Passes(net, self.blobs)
         self._show_params()
 
     def _show_params(self) -> None:
         shown: dict[int, ParamBlob] = {}  # shared blobs are one blob
-        self.layers = [
-            LayerView(
-                layer.param.type,
-                [shown.setdefault(id(tensor), ParamBlob(tensor)) for tensor in layer.blobs],
-            )
-            for layer in self._net.layers
-        ]
+        self.layers: list[LayerView] = []
+        for layer in self._net.layers:
+            blobs = [shown.setdefault(id(own), ParamBlob(own)) for own in layer.own_blobs]
+            for i, shape in layer.views.items():
+                blobs[i] = ReshapedBlob(blobs[i], shape)
+            self.layers.append(LayerView(layer.param.type, blobs))
         self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
         self.params: OrderedDict[str, list[ParamBlob]] = OrderedDict(
             (name, layer.blobs) for name, layer in self.layer_dict.items() if layer.blobs

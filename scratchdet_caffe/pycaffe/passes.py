@@ -91,7 +91,7 @@ class Passes:
             if value in reached and value in self.values and self.values[value].requires_grad
         }
         # Only parameters within the range: those before it get nothing (Caffe stops there).
-        inside = {id(blob) for i in layers for blob in self.net.layers[i].blobs}
+        inside = {id(blob) for i in layers for blob in self.net.layers[i].own_blobs}
         params = [
             p.tensor for p in self.net.params if p.tensor.requires_grad and id(p.tensor) in inside
         ]

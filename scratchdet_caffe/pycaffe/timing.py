@@ -83,7 +83,7 @@ class LayerTimer:
             bottoms, tops = calls.pop()
             outs = [(value, top) for value, top in zip(node.tops, tops) if top.requires_grad]
             into = [(v, bottom) for v, bottom in zip(node.bottoms, bottoms) if bottom.requires_grad]
-            params = [blob for blob in layer.blobs if blob.requires_grad]
+            params = [blob for blob in layer.own_blobs if blob.requires_grad]
             targets = [*(bottom for _, bottom in into), *params]
             began = self._now()
             if outs and targets:

@@ -68,7 +68,7 @@ def test_forward_backward_and_norms_are_shown_at_display_iterations_only(
         shown[-1],
     )
     backward = [line.split("Layer ")[1].split(",")[0] for line in shown[:-1] if "[Back" in line]
-    order = ["loss", "sum", "sum", "twice", "relu", "scale", "scale", "scale"]
+    order = ["loss", "sum", "sum", "twice", "c_relu_0_split", "relu", "scale", "scale", "scale"]
     assert backward == [*order, "bn", "bn", "bn", "bn", "conv", "conv"]
     per_pass = len(shown)
     assert len(lines(caplog, solver(debug_info=True), 4)) == 2 * per_pass
@@ -91,10 +91,12 @@ def test_sizes_are_means_of_absolute_values(caplog: pytest.LogCaptureFixture) ->
     assert float(diff) == pytest.approx(norm, rel=1e-5)
     assert float(data) > 0
     # Each reader of a blob shows its own gradient, not the sum over all readers.
-    through_sum = value(shown, "[Backward] Layer sum, bottom blob c")
+    through_sum = value(shown, "[Backward] Layer sum, bottom blob c_relu_0_split_1")
     assert value(shown, "[Backward] Layer sum, bottom blob p") == pytest.approx(through_sum)
-    through_power = value(shown, "[Backward] Layer twice, bottom blob c")
+    through_power = value(shown, "[Backward] Layer twice, bottom blob c_relu_0_split_0")
     assert through_power == pytest.approx(2 * through_sum, rel=1e-5)
+    both = value(shown, "[Backward] Layer c_relu_0_split, bottom blob c")
+    assert both == pytest.approx(3 * through_sum, rel=1e-5)
 
 
 def test_looking_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
@@ -109,11 +111,8 @@ def test_looking_changes_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_the_lines_are_the_reference_s(shared: Path, caplog: pytest.LogCaptureFixture) -> None:
     log = (shared / "golden/logs/debug_info.log").read_text()
-    theirs = [
-        (re.sub(r"_split_\d+", "", kind), layer)
-        for kind, layer in re.findall(r"    (\[\w+\]) Layer (\S+), (?:top|bottom|param)", log)
-        if not layer.endswith("_split")
-    ]
+    line = r"    (\[\w+\]) Layer (\S+), ((?:top|bottom|param) blob \S+)"
+    theirs = re.findall(line, log)
     text = (shared / "golden/logs/train.prototxt").read_text()
     text = text.replace('"lmdb_', f'"{shared}/golden/data/lmdb_')
     text = text.replace('"labelmap', f'"{shared}/golden/data/labelmap')
@@ -121,8 +120,7 @@ def test_the_lines_are_the_reference_s(shared: Path, caplog: pytest.LogCaptureFi
     param.debug_info = True
     param.net_param.CopyFrom(parse_text(text, pb.NetParameter))
     shown = lines(caplog, Solver(param), 1)
-    ours = re.findall(r"    (\[\w+\]) Layer (\S+), (?:top|bottom|param)", "\n".join(shown))
-    assert ours == theirs
+    assert re.findall(line, "\n".join(shown)) == theirs
 
 
 @pytest.mark.parametrize("shown", [True, False])

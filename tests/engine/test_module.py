@@ -80,7 +80,8 @@ def test_a_missing_input_is_named() -> None:
 
 def test_outputs_leave_out_what_they_do_not_need() -> None:
     net = twins(inputs={"data": (2, 3)}, outputs=["left", "sum"])
-    assert [layer.param.name for layer in net.layers] == ["data", "left.a", "right", "drop", "sum"]
+    names = [layer.param.name for layer in net.layers]
+    assert names == ["data", "data_data_0_split", "left.a", "right", "drop", "sum"]
     assert list(net(data=torch.ones(2, 3))) == ["left", "sum"]
     assert not net.loss_terms
 
@@ -119,6 +120,15 @@ def test_train_and_eval_switch_dropout_and_batch_norm() -> None:
     assert all(torch.equal(sums[name], buffer) for name, buffer in net.named_buffers())
     net.train()(data=image)
     assert not any(torch.equal(sums[name], buffer) for name, buffer in net.named_buffers())
+
+
+def test_a_gradient_reaches_the_image_if_the_caller_wants_one() -> None:
+    net = twins(inputs={"data": (2, 3)}, outputs=["left", "right"])
+    torch.nn.init.ones_(net.left_a.blobs[0])
+    data = torch.ones(2, 3, requires_grad=True)
+    blobs = net(data=data)
+    (blobs["left"].sum() + 2 * blobs["right"].sum()).backward()
+    assert (data.grad == 12).all()
 
 
 def test_parameter_groups_carry_the_multipliers() -> None:

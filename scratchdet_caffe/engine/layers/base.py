@@ -63,12 +63,22 @@ class Layer(nn.Module):
                 self.register_buffer(str(i), blob)
         self.num_blobs = len(spec.params)
         self.fillers = spec.fillers
+        #: Shapes of blobs that are another layer's and have another shape there.
+        self.views: dict[int, tuple[int, ...]] = {}
+
+    @property
+    def own_blobs(self) -> list[Tensor]:
+        """The parameter blobs, one that is shared as the layer that owns it has it."""
+        blobs = self._parameters if self.learnable else self._buffers
+        return [blob for blob in blobs.values() if blob is not None]
 
     @property
     def blobs(self) -> list[Tensor]:
-        """The parameter blobs in the order of the ``.caffemodel``."""
-        blobs = self._parameters if self.learnable else self._buffers
-        return [blob for blob in blobs.values() if blob is not None]
+        """The parameter blobs in the order and the shapes of the ``.caffemodel``."""
+        blobs = self.own_blobs
+        for i, shape in self.views.items():
+            blobs[i] = blobs[i].reshape(shape)
+        return blobs
 
     def error(self, message: str) -> LayerError:
         """Return the error to raise for ``message``, naming this layer."""

@@ -34,10 +34,10 @@ class ReLU(Layer):
 
 @layer("Split")
 class Split(Layer):
-    """The bottom under several names."""
+    """The bottom under several names, each with a gradient of its own."""
 
     def forward(self, *bottoms: Tensor) -> Tops:
-        return (bottoms[0],) * len(self.param.top)
+        return tuple(bottoms[0].view_as(bottoms[0]) for _ in self.param.top)
 
 
 @layer("Silence")
