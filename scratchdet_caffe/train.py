@@ -37,6 +37,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads, 1 or more (default: all)"
     )
+    parser.add_argument(
+        "--trace-gradients",
+        action="store_true",
+        help="write loss and L2 norm of the gradient of every iteration to gradients.csv",
+    )
     parser.add_argument("--log", type=Path, metavar="F", help="default: train.log beside snapshots")
     return parser
 
@@ -54,6 +59,7 @@ def main(argv: list[str]) -> int:
 def train(args: argparse.Namespace) -> int:
     """Run the solver to its end, or until a signal; return the exit status."""
     from scratchdet_caffe.training.alarm import Alarm
+    from scratchdet_caffe.training.gradients import GradientTrace
     from scratchdet_caffe.training.logs import logging_to
     from scratchdet_caffe.training.progress import shown_on_stderr
     from scratchdet_caffe.training.run import Run
@@ -78,7 +84,8 @@ def train(args: argparse.Namespace) -> int:
     with logging_to(log, shown):
         for line in lines:
             LOG.handle(line)
-        return Run(solver, param, [*progress, Alarm()]).go()
+        trace = [GradientTrace(prefix)] if args.trace_gradients else []
+        return Run(solver, param, [*progress, *trace, Alarm()]).go()
 
 
 if __name__ == "__main__":

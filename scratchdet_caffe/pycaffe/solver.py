@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
@@ -13,6 +14,9 @@ from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.engine import solver as engine
 from scratchdet_caffe.pycaffe import mode
 from scratchdet_caffe.pycaffe.net import Net
+
+# torch.optim stands on it, though its names begin with an underscore.
+_foreach: Any = torch
 
 
 class Solver:
@@ -99,6 +103,14 @@ class Solver:
         self._solver.apply_update()
         self._solver.iter += 1
         self._pull()
+
+    def gradient_norm(self) -> float:
+        """Return the L2 norm of the gradient over all parameters, summed over ``iter_size``.
+
+        What ``net.params[...].diff`` say too, without a copy of any of them.
+        """
+        grads = [p.tensor.grad for p in self._solver.net.params if p.tensor.grad is not None]
+        return float(torch.stack(_foreach._foreach_norm(grads)).norm()) if grads else 0.0
 
     def share_weights(self, net: Net) -> None:
         """Let ``net`` use the parameters of the train net, by layer name."""
