@@ -49,14 +49,16 @@ def run(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
     raise SystemExit(status)
 
 
-def text_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a plain-text table: first column left, the others right-aligned."""
+def text_table(head: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
+    """Return a plain-text table: the first ``left`` columns left, the others right-aligned."""
     cells = [list(map(str, head)), *([str(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
 
     def line(row: Sequence[str]) -> str:
-        first, *rest = row
-        aligned = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:]))]
+        aligned = [
+            cell.ljust(width) if i < left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths))
+        ]
         return "  ".join(aligned).rstrip()
 
     return "\n".join([line(cells[0]), "  ".join("-" * w for w in widths), *map(line, cells[1:])])

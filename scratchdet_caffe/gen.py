@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 
+from scratchdet_caffe.analysis.options import add_options, run_tool
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_text
 from scratchdet_caffe.cli import Parser, run, text_table
@@ -28,6 +29,8 @@ python -m scratchdet_caffe.gen --arch root_resnet34 --dataset voc0712 --recipe p
 def main(argv: list[str]) -> int:
     """Run the command with ``argv``; see ``--help``."""
     args = _parser().parse_args(argv)
+    if (status := run_tool(args)) is not None:
+        return status
     if args.list:
         print(_listing())
         return 0
@@ -82,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="render the published nets again and fail at the first file in --out that differs",
     )
+    add_options(parser)
     return parser
 
 

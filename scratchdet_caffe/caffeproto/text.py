@@ -16,25 +16,39 @@ M = TypeVar("M", bound=Message)
 
 
 class PrototxtError(UserError):
-    """A prototxt that the schema does not accept; the sentence starts with file:line:column."""
+    """A prototxt that the schema does not accept; the sentence starts with file:line:column.
+
+    Attributes:
+        line: Where the text stops making sense, counted from 1.
+        unknown_field: The text is well formed, but has a field that the schema lacks.
+    """
+
+    def __init__(self, message: str, line: int = 1, unknown_field: bool = False) -> None:
+        super().__init__(message)
+        self.line = line
+        self.unknown_field = unknown_field
 
 
-def parse_text(text: str, kind: type[M], source: str = "<text>") -> M:
+def parse_text(text: str, kind: type[M], source: str = "<text>", skip_unknown: bool = False) -> M:
     """Parse prototxt ``text`` into a new message of class ``kind``.
 
     Args:
         text: Protobuf text, as Caffe writes it.
         kind: A message class of ``caffe_pb2``, e.g. ``NetParameter``.
         source: What to call the text in errors, usually its file.
+        skip_unknown: Leave fields out that the schema lacks, instead of an error.
 
     Raises:
         PrototxtError: Syntax, field or value error, with the nearest valid name.
     """
     message = kind()
     try:
-        text_format.Parse(text, message)
+        text_format.Parse(text, message, allow_unknown_field=skip_unknown)
     except text_format.ParseError as error:
-        raise PrototxtError(_sentence(error, text, kind.DESCRIPTOR, source)) from error
+        sentence = _sentence(error, text, kind.DESCRIPTOR, source)
+        raise PrototxtError(
+            sentence, error.GetLine() or 1, unknown_field=" has no field '" in sentence
+        ) from error
     except RecursionError as error:
         raise PrototxtError(f"{source}: messages are nested too deeply") from error
     missing = message.FindInitializationErrors()  # type: ignore[attr-defined]

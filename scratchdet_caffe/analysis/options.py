@@ -1,0 +1,63 @@
+"""The options of `gen` for nets that are there already, and what they do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from scratchdet_caffe.analysis.read import read_net_file
+from scratchdet_caffe.analysis.summary import summarise
+from scratchdet_caffe.analysis.summary_text import summary_json, summary_text
+from scratchdet_caffe.analysis.view import NetView, view_net
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.shapes import Shape
+from scratchdet_caffe.errors import UserError
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the tools for any prototxt to the command's options."""
+    tools = parser.add_argument_group("tools for any prototxt, of any age")
+    tools.add_argument(
+        "--summary",
+        metavar="NET",
+        help="print layers, shapes, parameters, FLOPs, receptive fields and strides",
+    )
+    tools.add_argument("--phase", choices=("TRAIN", "TEST"), help="the net of this phase")
+    tools.add_argument(
+        "--stage", action="append", default=[], help="a stage of NetState rules; may be repeated"
+    )
+    tools.add_argument(
+        "--input",
+        metavar="BLOB=N,C,H,W",
+        action="append",
+        default=[],
+        help="shape of an input that the net does not tell, or another one; may be repeated",
+    )
+    tools.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def run_tool(args: argparse.Namespace) -> int | None:
+    """Run the tool that ``args`` ask for and return its exit status; None if they ask for none."""
+    if args.summary:
+        summary = summarise(_view(args, args.summary))
+        print(summary_json(summary) if args.json else summary_text(summary))
+        return 0
+    return None
+
+
+def _view(args: argparse.Namespace, path: str) -> NetView:
+    file = read_net_file(path)
+    if file.dialect:
+        note = f"note: {file.dialect}; fields that are not known here are left out"
+        print(note, file=sys.stderr)
+    phase = pb.Phase.Value(args.phase) if args.phase else None
+    return view_net(file.net, file.path, phase, args.stage, dict(map(_input, args.input)))
+
+
+def _input(text: str) -> tuple[str, Shape]:
+    """Read ``data=1,3,300,300``."""
+    blob, _, dims = text.rpartition("=")
+    sizes = dims.replace("x", ",").split(",")
+    if not blob or not all(size.strip().isdigit() and int(size) for size in sizes):
+        raise UserError(f"--input '{text}': must be BLOB=SIZES, e.g. data=1,3,300,300")
+    return blob, tuple(map(int, sizes))
