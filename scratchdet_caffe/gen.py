@@ -13,7 +13,7 @@ from scratchdet_caffe.engine.rates import check_policy
 from scratchdet_caffe.engine.shapes import infer
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.experiment import ARCHS, DATASETS, HEADS, PUBLISHED, Job, plan
-from scratchdet_caffe.experiment.job import BN_CHOICES
+from scratchdet_caffe.experiment.plan import BN_CHOICES
 from scratchdet_caffe.experiment.recipe_files import about_recipe, recipe_names
 from scratchdet_caffe.render import differing_file, job_files, write_job
 
@@ -36,6 +36,11 @@ def main(argv: list[str]) -> int:
         return 0
     if args.check:
         return _check(args.out)
+    if args.published:
+        for entry in PUBLISHED:
+            write_job(entry.job(args.out))
+        print(f"wrote {len(PUBLISHED)} published nets below {args.out}")
+        return 0
     if not args.arch or not args.dataset:
         raise UserError("give --arch and --dataset (or --list to see what there is)")
     job = plan(
@@ -81,9 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", default="models", help="folder over all jobs (default: models)")
     parser.add_argument("--list", action="store_true", help="list all words and end")
     parser.add_argument(
+        "--published", action="store_true", help="render all published nets below --out, and end"
+    )
+    parser.add_argument(
         "--check",
         action="store_true",
-        help="render the published nets again and fail at the first file in --out that differs",
+        help="fail if a published net below --out is not what is rendered now",
     )
     add_options(parser)
     return parser
@@ -107,7 +115,7 @@ def _check(out: str) -> int:
     """Compare the published nets below ``out`` with what is rendered now; 1 if one differs."""
     different = differing_file(entry.job(out) for entry in PUBLISHED)
     if different:
-        print(f"{different}: is not what gen renders now; render it again")
+        print(f"{different}: is not what gen renders now; gen --published renders all again")
         return 1
     print(f"{out}: {len(PUBLISHED)} published nets are what gen renders")
     return 0

@@ -5,6 +5,7 @@ Known words stand for upstream's folders; any folder that ``prepare`` made is a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
@@ -21,14 +22,15 @@ class Dataset:
     """A prepared dataset; paths are as the nets will name them.
 
     Attributes:
-        name: Part of the job's folder, and the word of a recipe's ``when``.
+        name: Part of the job's folder, and a word of a recipe's ``when``.
         classes: Names by label, background first.
         trainval_lmdb: Database to train on.
         test_lmdb: Database to test on.
         label_map: ``LabelMap`` prototxt.
         name_size: Lines ``name height width``, one for each test image.
         test_images: Number of test images.
-        results_prefix: How names of result files begin, where nets may write such files.
+        results_prefix: How names of result files begin, where nets may write such files;
+            ``{size}`` stands for the input's.
         results_format: ``VOC`` or ``COCO``; empty where nets write none.
     """
 
@@ -41,6 +43,11 @@ class Dataset:
     test_images: int
     results_prefix: str = ""
     results_format: str = ""
+
+    @property
+    def family(self) -> str:
+        """``coco`` for every COCO split, ``voc`` for every VOC year: a word of ``when``."""
+        return re.sub(r"[0-9]+(plus)?$", "", self.name)
 
 
 @dataclass(frozen=True)
@@ -107,40 +114,59 @@ def _class_names(name: str) -> list[str]:
     return folder.joinpath(f"{name}.txt").read_text(encoding="utf-8").splitlines()
 
 
-def _voc0712() -> Dataset:
+def _voc(name: str, folder: str, test_images: int) -> Dataset:
     return Dataset(
-        name="voc0712",
+        name=name,
         classes=("background", *_class_names("voc")),
-        trainval_lmdb="examples/VOC0712/VOC0712_trainval_lmdb",
-        test_lmdb="examples/VOC0712/VOC0712_test_lmdb",
-        label_map="data/VOC0712/labelmap_voc.prototxt",
-        name_size="data/VOC0712/test_name_size.txt",
-        test_images=4952,
+        trainval_lmdb=f"examples/{folder}/{folder}_trainval_lmdb",
+        test_lmdb=f"examples/{folder}/{folder}_test_lmdb",
+        label_map=f"data/{folder}/labelmap_voc.prototxt",
+        name_size=f"data/{folder}/test_name_size.txt",
+        test_images=test_images,
         results_prefix="comp4_det_test_",
         results_format="VOC",
     )
 
 
-def _coco() -> Dataset:
+def _coco(name: str, train: str, test: str, name_size: str) -> Dataset:
     return Dataset(
-        name="coco",
+        name=name,
         classes=("background", *_class_names("coco")),
-        trainval_lmdb="examples/coco/coco_train_lmdb",
-        test_lmdb="examples/coco/coco_minival_lmdb",
+        trainval_lmdb=f"examples/coco/coco_{train}_lmdb",
+        test_lmdb=f"examples/coco/coco_{test}_lmdb",
         label_map="data/coco/labelmap_coco.prototxt",
-        name_size="data/coco/minival2014_name_size.txt",
+        name_size=f"data/coco/{name_size}_name_size.txt",
         test_images=5000,
-        results_prefix="detections_minival_ssd300_results",
+        results_prefix=f"detections_{test}_ssd{{size}}_results",
         results_format="COCO",
     )
 
 
-DATASETS.add(Entry("voc0712", "VOC 07+12 trainval -> 07 test, 20 classes", _voc0712))
-DATASETS.add(Entry("coco", "COCO trainval35k -> minival, 80 classes", _coco))
-DATASETS.add(
+for _entry in (
+    Entry(
+        "voc0712",
+        "VOC 07+12 trainval -> 07 test, 20 classes",
+        lambda: _voc("voc0712", "VOC0712", 4952),
+    ),
+    Entry(
+        "voc0712plus",
+        "VOC 07 trainval and test, 12 trainval -> 12 test, 20 classes",
+        lambda: _voc("voc0712plus", "VOC0712Plus", 10991),
+    ),
+    Entry(
+        "coco",
+        "COCO trainval35k -> minival, 80 classes",
+        lambda: _coco("coco", "train", "minival", "minival2014"),
+    ),
+    Entry(
+        "coco2017",
+        "COCO train2017 -> val2017: the same pictures under the later names",
+        lambda: _coco("coco2017", "train2017", "val2017", "val2017"),
+    ),
     Entry(
         "shapes",
         "drawn shapes in data/shapes (prepare shapes)",
         lambda: folder_dataset("data/shapes"),
-    )
-)
+    ),
+):
+    DATASETS.add(_entry)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 
-from scratchdet_caffe.experiment.job import Job, plan
+from scratchdet_caffe.experiment.job import Job
+from scratchdet_caffe.experiment.plan import plan
 
 
 @dataclass(frozen=True)

@@ -12,49 +12,76 @@ from dataclasses import dataclass
 HALVE_ABOVE = 5
 """Maps larger than this halve; smaller ones shrink by an unpadded 3x3 window, as SSD's do."""
 
+CLIMB_SOURCES = 6
+"""The number of sources for which a recipe states the smallest priors: SSD300's."""
+
 
 @dataclass(frozen=True)
 class Window:
-    """How a level's 3x3 convolution moves over the map below.
+    """How a convolution or a pooling moves over the map below; all in cells of that map."""
 
-    Attributes:
-        stride: Its stride, in cells of the map below.
-        pad: Its zero padding on every side, in cells.
-    """
-
+    kernel: int
     stride: int
     pad: int
 
     def over(self, cells: int) -> int:
-        """Return the side of the output map for an input map of ``cells`` (Caffe: floor)."""
-        return (cells + 2 * self.pad - 3) // self.stride + 1
+        """Return the side of the map that a convolution makes of ``cells`` (Caffe: floor)."""
+        return (cells + 2 * self.pad - self.kernel) // self.stride + 1
+
+    def pooled(self, cells: int) -> int:
+        """Return the side of the map that a pooling makes of ``cells`` (Caffe: ceil).
+
+        Caffe drops a last window that would begin in the padding.
+        """
+        pooled = -(-(cells + 2 * self.pad - self.kernel) // self.stride) + 1
+        if self.pad and (pooled - 1) * self.stride >= cells + self.pad:
+            pooled -= 1
+        return pooled
 
 
-def halved(cells: int) -> int:
-    """Return the map after a 3x3/2 pad-1 convolution or Caffe's ceil-mode 2x2/2 pooling."""
-    return (cells + 1) // 2
+HALVE = Window(kernel=3, stride=2, pad=1)
+SHRINK = Window(kernel=3, stride=1, pad=0)
+KEEP = Window(kernel=3, stride=1, pad=1)
+CLOSE = Window(kernel=4, stride=1, pad=1)
+"""SSD512's last level: from two cells to one, seeing both."""
 
 
-def shrink(cells: int) -> Window:
+def shrink(cells: int, final_kernel: int = 3) -> Window:
     """Return the window of the extra level after a map of ``cells``, on the way to 1x1.
 
-    19 -> 10 -> 5 -> 3 -> 1 (SSD300) and 32 -> 16 -> 8 -> 4 -> 2 -> 1 (SSD512).
+    19 -> 10 -> 5 -> 3 -> 1 (SSD300) and 32 -> 16 -> 8 -> 4 -> 2 -> 1 (SSD512);
+    ``final_kernel`` is that of the last step from two cells to one.
     """
-    if cells > HALVE_ABOVE or cells == 2:
-        return Window(stride=2, pad=1)
-    return Window(stride=1, pad=0)
+    if cells == 2:
+        return CLOSE if final_kernel == CLOSE.kernel else HALVE
+    return HALVE if cells > HALVE_ABOVE else SHRINK
 
 
 def step_after(window: Window, step: float, cells: int, size: int) -> float:
     """Return the pixels between prior centres on a level of ``cells`` reached by ``window``.
 
-    A strided level doubles the step of the level below. An unpadded window cuts the border
-    off, so its cells are spread over the whole input again (SSD300's 100 and 300).
+    A padded window halves the map and doubles the step of the level below. An unpadded one
+    cuts the border off, so its cells are spread over the whole input again (SSD300's 100 and
+    300).
     """
-    return step * window.stride if window.pad else size / cells
+    return step * 2 if window.pad else size / cells
 
 
-def prior_sizes(
+def climb_start(sources: int, first: int, lowest: int) -> tuple[int, int]:
+    """Return the percentages `climbing_sizes` starts from, for a pyramid of ``sources`` maps.
+
+    A larger input has more maps, of which the finest stays as fine in pixels: each source
+    beyond six lowers ``first`` by 3 and ``lowest`` by 5, as from SSD300 (10, 20; on COCO
+    7, 15) to SSD512 (7, 15; on COCO 4, 10).
+    """
+    extra = max(0, sources - CLIMB_SOURCES)
+    if not extra:
+        return first, lowest
+    first = max(1, first - 3 * extra)
+    return first, max(first + 1, lowest - 5 * extra)
+
+
+def climbing_sizes(
     size: int, sources: int, first: int, lowest: int, highest: int
 ) -> list[tuple[float, float]]:
     """Return ``(min_size, max_size)`` in pixels for each of ``sources`` maps, finest first.

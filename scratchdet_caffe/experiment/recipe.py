@@ -11,71 +11,125 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Filler:
-    """Caffe's FillerParameter: ``type`` and, for gaussian, ``std``."""
+    """Caffe's FillerParameter: ``type``, ``std`` for gaussian, ``variance_norm`` for the rest."""
 
     type: str
     std: float | None = None
+    variance_norm: str | None = None
 
 
 @dataclass(frozen=True)
 class Pyramid:
-    """Which maps are predicted from.
+    """Which maps there are, and which are predicted from.
 
     Attributes:
-        first_source: The stage of the finest source; every later stage is one too.
-        taps: ``branch`` reads a stage's last convolution, before it joins the sum;
-            ``output`` reads the sum after BatchNorm and ReLU.
+        first_step: Step of the finest source, pixels: 8 for SSD300's 38x38 map.
+        taps: What a source on residual blocks is: ``output``, the last sum, normalised and
+            rectified, or ``branch``, the last convolution before it joins the sum.
         unshrunk: Extra levels kept at the map below by mistake: stride 1 and padding 1, while
-            steps are still those of the pyramid meant (a quirk of the authors' release).
+            steps are still those of the pyramid meant (a quirk of the authors' releases).
+        padded: Extra levels below 5 cells have a padded 3x3/2 window instead of an unpadded one.
+        final_kernel: Side of the window that makes one cell of two: 3, or SSD512's 4.
+        sources: Number of maps that are predicted from; None for all down to one cell.
     """
 
-    first_source: str
+    first_step: int
     taps: str
     unshrunk: tuple[str, ...]
+    padded: bool
+    final_kernel: int
+    sources: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """How the convolutions of one part of the net are written.
+
+    Attributes:
+        bn: BatchNorm and Scale after each convolution; without, convolutions have a bias.
+        filler: Weight filler.
+        filler_with_bn: Weight filler where ``bn`` is on; None for ``filler``.
+        eps: BatchNorm's; None for Caffe's default, written nowhere.
+        moving_average_fraction: BatchNorm's; None for Caffe's default.
+        use_global_stats: BatchNorm's, to keep the statistics of pretrained weights.
+        statistics_lr: Whether ``lr_mult: 0`` is written for BatchNorm's blobs; Caffe sets it
+            where it is not.
+        scale_filler: How Scale's fillers (1 and 0) are written: ``value``, ``constant`` (with
+            their type), or ``default`` (not at all).
+        scale_decay: ``decay_mult`` of Scale's blobs; None for Caffe's default, written nowhere.
+    """
+
+    bn: bool
+    filler: Filler
+    filler_with_bn: Filler | None = None
+    eps: float | None = None
+    moving_average_fraction: float | None = None
+    use_global_stats: bool | None = None
+    statistics_lr: bool = True
+    scale_filler: str = "constant"
+    scale_decay: float | None = None
+
+    @property
+    def weight_filler(self) -> Filler:
+        return self.filler_with_bn if self.bn and self.filler_with_bn else self.filler
 
 
 @dataclass(frozen=True)
-class Backbone:
+class StemChanges:
+    """Changes of the arch's stem, see `archs.Stem`; None keeps what the arch has."""
+
+    number: int | None = None
+    kernel: int | None = None
+    channels: int | None = None
+    stride: int | None = None
+    pool: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone(Part):
     """Convolutions from the stem to the last extra level.
 
     Attributes:
-        width: Multiplier of all channel counts.
-        bn: BatchNorm and Scale after each convolution; without, convolutions have a bias.
-        eps: BatchNorm's; None for Caffe's default, written nowhere.
-        moving_average_fraction: BatchNorm's; None for Caffe's default.
-        filler: Weight filler.
+        width: Multiplier of all channel counts but those of the predictions.
+        stem: Changes of the arch's root block.
+        strides: Strides of the stages of a residual arch, conv2 first; None for the arch's.
+        preactivation: Residual blocks are normalised and rectified before their convolutions.
+        extras: Kind of the levels behind the stages, ``residual`` or ``plain``; None for the
+            arch's.
+        dilated: VGG's conv5 is not halved any more, and fc6 is dilated instead.
+        bn_after_pool: VGG has BatchNorm, Scale and ReLU behind its poolings, too.
     """
 
     width: float
-    bn: bool
-    filler: Filler
-    eps: float | None = None
-    moving_average_fraction: float | None = None
+    preactivation: bool
+    dilated: bool
+    bn_after_pool: bool
+    stem: StemChanges = StemChanges()
+    strides: tuple[int, ...] | None = None
+    extras: str | None = None
 
 
-@dataclass(frozen=True)
-class HeadParams:
-    """The prediction convolutions; see `Backbone` for the fields of the same name.
+@dataclass(frozen=True, kw_only=True)
+class HeadParams(Part):
+    """The prediction convolutions.
 
     Attributes:
         type: A word of ``heads.HEADS``.
-        filler_with_bn: Weight filler where ``bn`` is on, in place of ``filler``.
+        l2_norm: Initial scales of the L2 normalisation of the finest sources, finest first;
+            sources beyond have none.
     """
 
     type: str
-    bn: bool
-    filler: Filler
-    filler_with_bn: Filler
-    eps: float | None = None
-    moving_average_fraction: float | None = None
+    l2_norm: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Priors:
-    """Prior boxes: sizes by ratio (percent of the input, see `pyramid.prior_sizes`).
+    """Prior boxes: sizes by ratio (percent of the input, see `pyramid.climbing_sizes`).
 
     Attributes:
-        first_ratio: Smallest prior of the first source, percent.
+        first_ratio: Smallest prior of the first of six sources, percent; more sources lower it
+            and the next (`pyramid.climb_start`).
         min_ratio: Smallest prior of the second source, percent.
         max_ratio: Where the climb of the sizes ends, percent.
         aspect_ratio_outer: Of the first and the last two sources.

@@ -1,7 +1,8 @@
 """The recipe files: small TOML tables, each stating what it changes of another.
 
-``extends`` names the recipe to start from. ``[when.WORD]`` tables hold for one arch or dataset
-only. Later words win: the base, its ``when``, this file, its ``when``, then ``--set``.
+``extends`` names the recipe (or recipes, in order) to start from. A table ``[when.WORD]`` holds
+for one arch, family of archs, dataset, head or size only; ``[when."WORD WORD"]`` where all of
+them hold. Later tables win: the base, its ``when``, this file, its ``when``, then ``--set``.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -22,8 +24,8 @@ _FOLDER = resources.files("scratchdet_caffe.experiment").joinpath("recipes")
 
 
 def recipe_names() -> list[str]:
-    """Return the names of all recipes, sorted."""
-    files = (entry.name for entry in _FOLDER.iterdir())
+    """Return the names of all recipes, sorted; a file named ``_*`` is only there to extend."""
+    files = (entry.name for entry in _FOLDER.iterdir() if not entry.name.startswith("_"))
     return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
 
 
@@ -39,13 +41,15 @@ def load_recipe(
 
     Args:
         name: A word of `recipe_names`.
-        words: The arch's and the dataset's names: their ``when`` tables apply.
+        words: What is known of the job: ``when`` tables of these words apply.
         changes: Tables laid over the result in order, as `parse_setting` returns them.
 
     Raises:
         UserError: An unknown recipe or field, or a value of the wrong type.
     """
-    table = _settled(name, list(words))
+    if name not in recipe_names():
+        raise unknown("recipe", name, recipe_names())
+    table = _settled(name, frozenset(words))
     for change in changes:
         table = _over(table, change)
     return build(Recipe, table, f"recipe {name}")
@@ -74,19 +78,21 @@ def nested(path: str, value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _read(name: str) -> dict[str, Any]:
-    if name not in recipe_names():
-        raise unknown("recipe", name, recipe_names())
+@cache
+def _read(name: str) -> Mapping[str, Any]:
     return dict(toml.loads(_FOLDER.joinpath(f"{name}.toml").read_text(encoding="utf-8")))
 
 
-def _settled(name: str, words: list[str]) -> dict[str, Any]:
-    table = _read(name)
-    base, when = table.pop("extends", None), table.pop("when", {})
-    settled = _over(_settled(base, words) if base else {}, table)
-    settled["name"] = name
-    for word in words:
-        settled = _over(settled, when.get(word, {}))
+def _settled(name: str, words: frozenset[str]) -> dict[str, Any]:
+    table = dict(_read(name))
+    bases, when = table.pop("extends", []), table.pop("when", {})
+    settled: dict[str, Any] = {}
+    for base in [bases] if isinstance(bases, str) else bases:
+        settled = _over(settled, _settled(base, words))
+    settled = _over(settled, {**table, "name": name})
+    for condition, changes in when.items():
+        if words.issuperset(condition.split()):
+            settled = _over(settled, changes)
     return settled
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import jinja2
 
+from scratchdet_caffe.experiment.body import new_conv
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -38,6 +40,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         autoescape=False,
     )
+    environment.globals["new_conv"] = new_conv
     environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
     environment.filters["shell"] = shlex.quote
     return environment

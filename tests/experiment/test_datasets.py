@@ -17,6 +17,14 @@ def test_known_words_have_their_classes_and_upstreams_paths() -> None:
     assert voc.test_lmdb == "examples/VOC0712/VOC0712_test_lmdb"
 
 
+def test_the_splits_of_a_family_share_classes_and_recipes() -> None:
+    plus, coco2017 = find_dataset("voc0712plus"), find_dataset("coco2017")
+    assert plus.classes == find_dataset("voc0712").classes
+    assert (plus.test_images, plus.family) == (10991, "voc")
+    assert coco2017.classes == find_dataset("coco").classes
+    assert (coco2017.family, coco2017.test_lmdb) == ("coco", "examples/coco/coco_val2017_lmdb")
+
+
 def test_a_prepared_folder_is_a_dataset(folder: Path) -> None:
     data = find_dataset(f"{folder}/")
     assert data.name == "cells"

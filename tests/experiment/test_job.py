@@ -96,7 +96,7 @@ def test_counts_below_one_are_refused(kind: str) -> None:
 
 
 def test_an_unknown_arch_or_head_names_what_there_is() -> None:
-    with pytest.raises(UserError, match=r"unknown arch 'resnet34' \(did you mean"):
-        plan("resnet34", "voc0712", "mini")
+    with pytest.raises(UserError, match=r"unknown arch 'resnet33' \(did you mean"):
+        plan("resnet33", "voc0712", "mini")
     with pytest.raises(UserError, match=r"unknown head 'sdd' \(did you mean 'ssd'\?\)"):
         plan("root_resnet34", "voc0712", "mini", settings=["head.type=sdd"])

@@ -7,7 +7,14 @@ import pytest
 
 import scratchdet_caffe.experiment as experiment
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.experiment import ARCHS, DATASETS, load_recipe, recipe_names
+from scratchdet_caffe.experiment import (
+    ARCHS,
+    DATASETS,
+    HEADS,
+    load_recipe,
+    recipe_files,
+    recipe_names,
+)
 from scratchdet_caffe.experiment.recipe_files import about_recipe, parse_setting, toml
 
 FILES = sorted((Path(experiment.__file__).parent / "recipes").glob("*.toml"))
@@ -22,9 +29,30 @@ def test_every_recipe_settles_for_every_arch_and_dataset(name: str) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_when_names_archs_and_datasets_that_exist(path: Path) -> None:
-    words = toml.loads(path.read_text()).get("when", {})
-    assert all(word in ARCHS or word in DATASETS for word in words)
+def test_when_names_words_that_exist(path: Path) -> None:
+    words = {word for key in toml.loads(path.read_text()).get("when", {}) for word in key.split()}
+    known = {arch.name for arch in ARCHS} | {arch.family for arch in ARCHS}
+    known |= {data.name for data in DATASETS} | {"voc"} | {head.name for head in HEADS}
+    assert all(word in known or word.isdigit() for word in words)
+
+
+def test_a_condition_of_two_words_holds_where_both_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "base.toml").write_text('about = "b"\nsize = 1\n[a]\nx = 1\ny = 1\n')
+    (tmp_path / "more.toml").write_text("[a]\ny = 2\n")
+    (tmp_path / "both.toml").write_text(
+        'extends = ["base", "more"]\n[when."coco 512"]\na.x = 5\n[when.512]\nsize = 3\n'
+    )
+    monkeypatch.setattr(recipe_files, "_FOLDER", tmp_path)
+    recipe_files._read.cache_clear()
+    settled = recipe_files._settled
+    try:
+        assert settled("both", frozenset({"coco"}))["a"] == {"x": 1, "y": 2}
+        assert settled("both", frozenset({"coco", "512"}))["a"] == {"x": 5, "y": 2}
+        assert settled("both", frozenset({"512"}))["size"] == 3
+    finally:
+        recipe_files._read.cache_clear()
 
 
 def test_the_release_has_head_bn_on_coco_only() -> None:

@@ -1,0 +1,158 @@
+"""Words into a job: which recipe holds, what is overridden, and what makes no sense."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.experiment.archs import ARCHS, Arch
+from scratchdet_caffe.experiment.datasets import Dataset, find_dataset
+from scratchdet_caffe.experiment.heads import HEADS
+from scratchdet_caffe.experiment.job import Job
+from scratchdet_caffe.experiment.layout import LARGEST_SIZE, make_body
+from scratchdet_caffe.experiment.pyramid import climb_start
+from scratchdet_caffe.experiment.recipe import Recipe
+from scratchdet_caffe.experiment.recipe_files import load_recipe, nested, parse_setting
+from scratchdet_caffe.experiment.registry import unknown
+
+BN_CHOICES = {
+    "both": (True, True),
+    "backbone": (True, False),
+    "head": (False, True),
+    "none": (False, False),
+}
+"""``--bn`` word -> (backbone.bn, head.bn)."""
+
+Changes = list[Mapping[str, Any]]
+
+
+def plan(
+    arch: str,
+    dataset: str,
+    recipe: str,
+    *,
+    size: int | None = None,
+    bn: str | None = None,
+    max_iter: int | None = None,
+    batch: int | None = None,
+    settings: Sequence[str] = (),
+    out: str = "models",
+    name: str | None = None,
+) -> Job:
+    """Turn words into a job.
+
+    Args:
+        arch: A word of ``ARCHS``.
+        dataset: A word of ``DATASETS``, or a prepared folder.
+        recipe: A word of ``recipe_names()``.
+        size: Side of the square input, pixels; None for the recipe's.
+        bn: A word of ``BN_CHOICES``; None for the recipe's.
+        max_iter: Iterations; the recipe's steps and intervals shrink or grow with it.
+        batch: Training images per iteration and GPU.
+        settings: ``table.field=value`` overrides, laid over everything else.
+        out: The folder over all jobs.
+        name: The job's folder; None for ``<recipe>_<size>``, with ``_bn-<word>`` if given.
+
+    Raises:
+        UserError: An unknown word, an unusable dataset folder, or a value that makes no sense.
+    """
+    found_arch, data = ARCHS[arch], find_dataset(dataset)
+    flags: Changes = []
+    if size is not None:
+        flags.append({"size": size})
+    if bn is not None:
+        if bn not in BN_CHOICES:
+            raise unknown("value of --bn", bn, list(BN_CHOICES))
+        backbone, head = BN_CHOICES[bn]
+        flags += [nested("backbone.bn", backbone), nested("head.bn", head)]
+    if batch is not None:
+        flags.append(nested("data.batch_size", batch))
+    settled = _settle(recipe, found_arch, data, flags, max_iter, settings)
+    if name is not None and (name in ("", ".", "..") or re.search(r"[/\\\x00-\x1f]", name)):
+        raise UserError(f"--job {name!r} cannot name a folder; --out says where the folder lies")
+    asked: dict[str, Any] = {
+        "arch": arch,
+        "dataset": dataset,
+        "recipe": recipe,
+        "size": size,
+        "bn": bn,
+        "max_iter": max_iter,
+        "batch": batch,
+        "set": list(settings),
+        "job": name,
+    }
+    default_name = f"{recipe}_{settled.size}" + (f"_bn-{bn}" if bn else "")
+    return Job(
+        arch=found_arch,
+        head=HEADS[settled.head.type],
+        dataset=data,
+        recipe=settled,
+        out=out,
+        name=name or default_name,
+        asked={key: value for key, value in asked.items() if value is not None and value != []},
+    )
+
+
+def _settle(
+    name: str,
+    arch: Arch,
+    data: Dataset,
+    flags: Changes,
+    max_iter: int | None,
+    settings: Iterable[str],
+) -> Recipe:
+    """Return the recipe as it holds for this job; ``settings`` win over all that follows.
+
+    The head and the size decide which tables of the recipe hold, so they are settled first.
+    """
+    given = [parse_setting(text) for text in settings]
+    words = [arch.name, arch.family, data.name, data.family]
+    first = load_recipe(name, words, [*flags, *given])
+    words += [first.head.type, str(first.size)]
+    derived: Changes = []
+    if max_iter is not None:
+        derived.append(_rescaled(load_recipe(name, words, flags), max_iter))
+    settled = load_recipe(name, words, [*flags, *derived, *given])
+    _check(settled)
+    sources = make_body(arch, settled.size, settled.backbone, settled.pyramid).sources
+    priors = settled.priors
+    start = climb_start(len(sources), priors.first_ratio, priors.min_ratio)
+    derived.append({"priors": dict(zip(("first_ratio", "min_ratio"), start))})
+    return load_recipe(name, words, [*flags, *derived, *given])
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuse numbers that no training can use."""
+    solver = recipe.solver
+    for field, value in (
+        ("size", recipe.size),
+        ("data.batch_size", recipe.data.batch_size),
+        ("solver.max_iter", solver.max_iter),
+        ("solver.iter_size", solver.iter_size),
+    ):
+        if value < 1:
+            raise UserError(f"{field} is {value}, but must be 1 or more")
+    if recipe.size > LARGEST_SIZE:
+        raise UserError(f"size is {recipe.size} pixels, but must be {LARGEST_SIZE} or less")
+    for field, number in vars(solver).items():
+        if isinstance(number, float) and not math.isfinite(number):
+            raise UserError(f"solver.{field} is {number}, but must be a finite number")
+
+
+def _rescaled(recipe: Recipe, max_iter: int) -> dict[str, Any]:
+    """Return the solver table for ``max_iter``: the same schedule, shorter or longer."""
+    solver, share = recipe.solver, max_iter / max(1, recipe.solver.max_iter)
+
+    def scaled(iterations: int) -> int:
+        return max(1, round(iterations * share)) if iterations else 0
+
+    changed: dict[str, Any] = {
+        "max_iter": max_iter,
+        "stepvalue": [scaled(step) for step in solver.stepvalue],
+        "snapshot": scaled(solver.snapshot),
+        "test_interval": scaled(solver.test_interval),
+    }
+    return {"solver": changed}
