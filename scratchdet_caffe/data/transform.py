@@ -1,6 +1,6 @@
 """AnnotatedData's transform: a record in, network input and label rows out.
 
-The order is the reference's: distort, expand, crop by a batch sampler, resize, crop_size,
+The order is the reference's: distort, expand, crop by a batch sampler, resize, noise, crop_size,
 mirror, mean, scale. The work is ordered otherwise: where to look is decided first, so that
 only pixels that survive are distorted and no canvas is filled. Between the steps the
 reference encodes the picture as JPEG again; here it stays as it is.
@@ -15,7 +15,8 @@ import numpy.typing as npt
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.data.boxes import WHOLE, Boxes, emitted, mirrored, project
 from scratchdet_caffe.data.distort import distort, draw_distortion
-from scratchdet_caffe.data.pixels import Pixels, as_pixels, pixels_of, read_mean
+from scratchdet_caffe.data.noise import add_noise, check_noise
+from scratchdet_caffe.data.pixels import Pixels, pixels_of, read_mean
 from scratchdet_caffe.data.resize import (
     draw_interpolation,
     extrapolate_boxes,
@@ -69,8 +70,7 @@ class Transformer:
             raise UserError(f"{where}: set force_color or force_gray, not both")
         if param.mean_file and param.mean_value:
             raise UserError(f"{where}: set mean_file or mean_value, not both")
-        if param.HasField("noise_param") and param.noise_param.prob > 0:
-            raise UserError(f"{where}: noise_param is not supported: remove it or set prob: 0")
+        check_noise(param.noise_param)
         resize = param.resize_param
         if param.HasField("resize_param") and not (resize.height and resize.width):
             raise UserError(f"{where}: resize_param needs a height and a width above 0")
@@ -140,6 +140,8 @@ class Transformer:
             rows[:, BOX] = resize_boxes(rows[:, BOX], param.resize_param, patch.view)
         else:
             picture = resized(patch, patch.view, cv2.INTER_NEAREST)
+        if param.HasField("noise_param"):
+            picture = add_noise(picture, param.noise_param, rng)
         top, left, height, width = self._placed(picture, rng)
         rows, window = self._framed(rows, picture, (top, left, height, width))
         flip = param.mirror and bool(rng.integers(2))
@@ -246,7 +248,7 @@ class Transformer:
                     f"which does not cover a picture of {shape}"
                 )
         if flip:
-            picture = as_pixels(cv2.flip(picture, 1))
+            picture = np.atleast_3d(cv2.flip(picture, 1))
             means = means[..., ::-1]
         for plane, mean, target in zip(cv2.split(picture), means, out):
             np.subtract(plane, mean, out=target)
