@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import argparse
 import sys
+from argparse import BooleanOptionalAction
 from collections.abc import Sequence
 from pathlib import Path
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto.labelmap import labels_by_name, make_label_map, read_label_map
-from scratchdet_caffe.cli import Parser, run, text_table
-from scratchdet_caffe.data.build import Item, box_counts, build_dataset
+from scratchdet_caffe.caffeproto.labelmap import make_label_map, read_label_map
+from scratchdet_caffe.cli import Parser, run
+from scratchdet_caffe.data import annoset, summary
+from scratchdet_caffe.data.build import BAD, SKIPPED, Dataset, Examined, build_dataset, examine
+from scratchdet_caffe.data.cocoset import SPLITS, CocoFolder
+from scratchdet_caffe.data.convert import Encoding
+from scratchdet_caffe.data.labelfiles import READERS
+from scratchdet_caffe.data.samples import nothing
 from scratchdet_caffe.data.shapes import write_shapes
-from scratchdet_caffe.data.vocset import folders_tested, set_entries, voc_folders
+from scratchdet_caffe.data.sheet import write_sheet
+from scratchdet_caffe.data.vocset import (
+    VOC_SPLITS,
+    crlf_lists,
+    set_lists,
+    split_lists,
+    voc_folders,
+    voc_like,
+    voc_samples,
+)
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.files import read_text
+from scratchdet_caffe.files import read_text, write_text
 
 EXAMPLE = """\
 python -m scratchdet_caffe.prepare shapes --out data/shapes
-  python -m scratchdet_caffe.prepare voc --root ~/data/VOCdevkit --out data/voc0712
+  python -m scratchdet_caffe.prepare check --root ~/data/VOCdevkit
+  python -m scratchdet_caffe.prepare voc --root ~/data/VOCdevkit --split 07+12 --out data/voc0712
+  python -m scratchdet_caffe.prepare coco --root ~/data/coco --split 2017 --out data/coco
   python -m scratchdet_caffe.prepare voc --root my/set --test-set val --out data/my"""
 OUTPUT = (
     "Writes labelmap.prototxt, trainval.txt, test.txt, test_name_size.txt, trainval_lmdb/ and "
-    "test_lmdb/ into --out. Everything is checked before anything is written."
+    "test_lmdb/ into --out. Everything is checked before anything is written; a run that was "
+    "stopped or killed goes on where it was."
 )
+"""What the subcommands say of themselves."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,56 +52,202 @@ def parser() -> argparse.ArgumentParser:
         dest="source", required=True, parser_class=argparse.ArgumentParser
     )
 
-    shapes = sources.add_parser(
-        "shapes", help="make a synthetic set", description=f"Make a synthetic set. {OUTPUT}"
-    )
-    shapes.add_argument("--out", type=Path, required=True, help="folder to write")
+    def source(name: str, about: str, more: str = OUTPUT) -> argparse.ArgumentParser:
+        text = f"{about[0].upper()}{about[1:]}. {more}"
+        return sources.add_parser(name, help=about, description=text)
+
+    shapes = source("shapes", "make a synthetic set")
     shapes.add_argument("--train", type=int, default=1000, help="training pictures (1000)")
     shapes.add_argument("--test", type=int, default=200, help="test pictures (200)")
     shapes.add_argument("--size", type=int, default=96, help="width and height in pixels (96)")
-    shapes.add_argument("--seed", type=int, default=0, help="seed of pictures and order (0)")
-    shapes.set_defaults(command=_shapes)
+    shapes.set_defaults(command=_shapes, skip_bad=False)
 
-    voc = sources.add_parser(
-        "voc", help="convert a VOC folder", description=f"Convert a VOC folder. {OUTPUT}"
+    voc = source("voc", "convert a VOC folder")
+    _add_root(voc, "a VOCdevkit, or any folder with JPEGImages, Annotations and ImageSets/Main")
+    _add_sets(voc, tuple(VOC_SPLITS), "trainval", "test")
+    _add_years(voc)
+    _add_classes(voc)
+    voc.set_defaults(command=_voc)
+
+    coco = source("coco", "convert a COCO folder")
+    _add_root(coco, "holds annotations/instances_NAME.json, and the pictures")
+    _add_sets(coco, tuple(SPLITS), "train2017", "val2017")
+    _add_pictures(coco)
+    _add_classes(coco)
+    coco.set_defaults(command=_coco)
+    for writer in (shapes, voc, coco):
+        writer.add_argument("--out", type=Path, required=True, help="folder to write")
+    for writer in (voc, coco):
+        writer.add_argument(
+            "--skip-bad", action="store_true", help="leave out pictures with faults, and list them"
+        )
+
+    check = source(
+        "check",
+        "read every picture and annotation, and report",
+        "Prints counts, histograms and what is wrong or odd; writes the same as files, a line for "
+        "each finding, and a contact sheet of pictures with their boxes. Ends with status 2 if "
+        "`prepare voc` or `prepare coco` would stop.",
     )
-    voc.add_argument(
-        "--root",
-        type=Path,
-        required=True,
-        help="a VOCdevkit, or any folder with JPEGImages, Annotations and ImageSets/Main",
+    _add_root(check, "a VOC or COCO folder")
+    _add_sets(check, (*VOC_SPLITS, *SPLITS), "trainval or train2017", "test or val2017")
+    _add_years(check)
+    _add_pictures(check)
+    _add_classes(check)
+    check.add_argument(
+        "--out", type=Path, help="folder for report and sheet (check_<name of the root>)"
     )
-    voc.add_argument(
+    check.set_defaults(command=_check)
+
+    lists = source(
+        "list",
+        "convert a list of pictures and annotations",
+        "Writes one LMDB, as SSD-Caffe's convert_annoset does with the flags of the same names.",
+    )
+    _add_list(lists)
+    lists.set_defaults(command=_list)
+    for command in (shapes, voc, coco, check, lists):
+        command.add_argument("--seed", type=int, default=0, help="seed of the order (0)")
+    return main_parser
+
+
+def _add_root(command: argparse.ArgumentParser, about: str) -> None:
+    command.add_argument("--root", type=Path, required=True, help=about)
+
+
+def _add_years(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--year", action="append", default=[], help="of VOC<year> in a VOCdevkit; may be repeated"
     )
-    voc.add_argument("--train-set", default="trainval", help="image set to train on (trainval)")
-    voc.add_argument("--test-set", default="test", help="image set to test on (test)")
-    classes = voc.add_mutually_exclusive_group()
+
+
+def _add_pictures(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--minival", type=Path, help="list or JSON of the pictures of minival2014")
+    command.add_argument("--images", type=Path, help="folder of COCO's pictures (found by itself)")
+
+
+def _add_classes(command: argparse.ArgumentParser) -> None:
+    classes = command.add_mutually_exclusive_group()
     classes.add_argument(
-        "--labelmap", type=Path, help="label map prototxt to use; else the classes found, sorted"
+        "--labelmap", type=Path, help="label map prototxt to use; else the classes found"
     )
     classes.add_argument("--classes", help="a,b,c or a file with one class a line")
-    voc.add_argument("--out", type=Path, required=True, help="folder to write")
-    voc.add_argument("--seed", type=int, default=0, help="seed of the training list's order (0)")
-    voc.set_defaults(command=_voc)
-    return main_parser
+
+
+def _add_sets(
+    command: argparse.ArgumentParser, splits: Sequence[str], train: str, test: str
+) -> None:
+    command.add_argument("--split", choices=splits, help="the usual sets to train and test on")
+    command.add_argument("--train-set", metavar="NAME", help=f"set to train on ({train})")
+    command.add_argument("--test-set", metavar="NAME", help=f"set to test on ({test})")
+
+
+def _add_list(command: argparse.ArgumentParser) -> None:
+    _add_root(command, "put before each path of the list")
+    command.add_argument("--list", type=Path, required=True, help="lines 'picture annotation'")
+    command.add_argument("--labelmap", type=Path, required=True, help="label map prototxt")
+    command.add_argument("--out", type=Path, required=True, help="LMDB folder to write")
+    command.add_argument("--label-type", choices=READERS, default="xml", help="(xml)")
+    command.add_argument(
+        "--encoded", action=BooleanOptionalAction, default=True, help="picture files, or raw bytes"
+    )
+    command.add_argument(
+        "--encode-type", default="jpg", metavar="T", help="type to store (jpg); '' keeps the own"
+    )
+    command.add_argument("--gray", action="store_true", help="one channel")
+    for name in ("resize-height", "resize-width", "min-dim", "max-dim"):
+        command.add_argument(f"--{name}", type=int, default=0, metavar="PIXELS")
+    command.add_argument("--check-size", action="store_true", help="all must have one size")
+    command.add_argument("--shuffle", action="store_true", help="shuffle the lines with --seed")
+    command.add_argument("--name-size", type=Path, help="also write lines 'name height width'")
 
 
 def _shapes(options: argparse.Namespace) -> None:
     root = options.out / "VOCdevkit" / "shapes"
     write_shapes(root, options.train, options.test, options.size, options.seed)
-    trainval, test = (set_entries(root, [root], name) for name in ("trainval", "test"))
-    _report(options.out, *build_dataset(root, options.out, trainval, test, None, options.seed))
+    train, test = (voc_samples(root, [(root, name)]) for name in ("trainval", "test"))
+    _build(options, Dataset(root, train, test, None, options.seed))
 
 
 def _voc(options: argparse.Namespace) -> None:
+    _build(options, _voc_dataset(options))
+
+
+def _coco(options: argparse.Namespace) -> None:
+    _build(options, _coco_dataset(options))
+
+
+def _voc_dataset(options: argparse.Namespace) -> Dataset:
     root: Path = options.root
-    folders = voc_folders(root, options.year)
     label_map = _given_label_map(options)
-    trainval = set_entries(root, folders, options.train_set)
-    test = set_entries(root, folders_tested(folders, options.test_set), options.test_set)
-    done = build_dataset(root, options.out, trainval, test, label_map, options.seed)
-    _report(options.out, *done)
+    if options.split and (options.year or options.train_set or options.test_set):
+        raise UserError("--split says which years and sets: give it without --year and --*-set")
+    if options.split:
+        train, test = split_lists(root, options.split)
+    else:
+        names = (options.train_set or "trainval", options.test_set or "test")
+        train, test = set_lists(voc_folders(root, options.year), *names)
+    if options.source == "check":
+        for path in crlf_lists([*train, *test]):
+            _warn(f"{path}: lines end in CR LF, which SSD-Caffe's tools take for a part of a name")
+    tested = voc_samples(root, test, test=True)
+    return Dataset(root, voc_samples(root, train), tested, label_map, options.seed)
+
+
+def _coco_dataset(options: argparse.Namespace) -> Dataset:
+    if options.split and (options.train_set or options.test_set):
+        raise UserError("--split says which sets: give it without --train-set and --test-set")
+    usual = SPLITS[options.split or "2017"]
+    names = (options.train_set or usual[0], options.test_set or usual[1])
+    folder = CocoFolder(options.root, options.minival, options.images)
+    train, test = (folder.samples(name) for name in names)
+    label_map = _given_label_map(options) or folder.label_map(names[0])
+    return Dataset(options.root, train, test, label_map, options.seed)
+
+
+def _check(options: argparse.Namespace) -> None:
+    is_coco = not voc_like(options.root) and (options.root / "annotations").is_dir()
+    known = tuple(SPLITS) if is_coco else tuple(VOC_SPLITS)
+    if options.split and options.split not in known:
+        kind = "COCO" if is_coco else "VOC"
+        raise UserError(f"{options.root} is a {kind} folder: --split is one of {', '.join(known)}")
+    data = _coco_dataset(options) if is_coco else _voc_dataset(options)
+    done = examine(data)
+    out = options.out or Path(f"check_{options.root.resolve().name}")
+    write_text(out / "findings.tsv", "".join(f"{line}\n" for line in summary.report_lines(done)))
+    text = "\n\n".join((summary.counts(done), summary.histograms(done), summary.findings(done)))
+    write_text(out / "report.txt", text + "\n")
+    names = summary.display_names(done.label_map)
+    shown = write_sheet(out / "sheet.jpg", data.root, [*done.train.items, *done.test.items], names)
+    print(text)
+    print(f"\nwrote {out}/: report.txt, findings.tsv, sheet.jpg ({shown} pictures)")
+    if done.faults:
+        write_text(out / BAD, "".join(f"{fault}\n" for fault in done.faults))
+        raise UserError(f"{len(done.faults)} faults, listed in {out / BAD}")
+
+
+def _list(options: argparse.Namespace) -> None:
+    encoding = Encoding(
+        encoded=options.encoded,
+        encode_type=options.encode_type.lower().lstrip("."),
+        gray=options.gray,
+        resize_height=options.resize_height,
+        resize_width=options.resize_width,
+        min_dim=options.min_dim,
+        max_dim=options.max_dim,
+    )
+    given = annoset.AnnoSet(
+        options.root,
+        options.list,
+        options.labelmap,
+        options.label_type,
+        encoding,
+        options.shuffle,
+        options.seed,
+        options.check_size,
+    )
+    count = annoset.convert(given, options.out, options.name_size)
+    print(f"wrote {options.out}: {count} records")
 
 
 def _given_label_map(options: argparse.Namespace) -> pb.LabelMap | None:
@@ -100,38 +265,34 @@ def _given_label_map(options: argparse.Namespace) -> pb.LabelMap | None:
     return make_label_map(names)
 
 
-def _report(out: Path, label_map: pb.LabelMap, train: list[Item], test: list[Item]) -> None:
-    rows: list[tuple[object, ...]] = [("images", len(train), len(test))]
-    counts = [box_counts(items) for items in (train, test)]
-    rows.append(("boxes", *(count.total() for count in counts)))
-    for name, label in labels_by_name(label_map).items():
-        if label:
-            rows.append((f"  {name}", *(count[name] for count in counts)))
-    rows.append(("difficult boxes", _difficult(train), _difficult(test)))
-    rows.append(("images without boxes", _empty(train), _empty(test)))
-    print(text_table(["", "train", "test"], rows))
-    _warn_of_boxes_without_area([*train, *test])
-    print(f"\nwrote {out}/: labelmap.prototxt, lists, trainval_lmdb, test_lmdb")
+def _build(options: argparse.Namespace, data: Dataset) -> None:
+    done = build_dataset(data, options.out, options.skip_bad)
+    print(summary.counts(done))
+    if all(sample.read is nothing for sample in data.test):
+        _warn("the test pictures have no annotations, so what is trained cannot be scored here")
+    _warn_of_boxes_without_area(done)
+    if (skipped := options.out / SKIPPED).is_file():
+        count = len(data.train) + len(data.test) - len(done.train.items) - len(done.test.items)
+        _warn(f"left out {count} picture{'s' if count > 1 else ''} with faults: {skipped}")
+    print(f"\nwrote {options.out}/: labelmap.prototxt, lists, trainval_lmdb, test_lmdb")
 
 
-def _difficult(items: Sequence[Item]) -> int:
-    return sum(thing.difficult for item in items for thing in item.annotation.objects)
-
-
-def _empty(items: Sequence[Item]) -> int:
-    return sum(not item.annotation.objects for item in items)
-
-
-def _warn_of_boxes_without_area(items: Sequence[Item]) -> None:
-    found = [item for item in items if item.without_area]
+def _warn_of_boxes_without_area(done: Examined) -> None:
+    found = [
+        where
+        for item in (*done.train.items, *done.test.items)
+        for where, finding in item.findings
+        if finding.kind == "box without area"
+    ]
     if found:
-        boxes = sum(item.without_area for item in found)
-        print(
-            f"warning: {boxes} box{'es' if boxes > 1 else ''} without area (xmin = xmax or "
-            f"ymin = ymax), kept in the LMDB and dropped by every transform; "
-            f"first in {found[0].entry.annotation}",
-            file=sys.stderr,
+        _warn(
+            f"{len(found)} box{'es' if len(found) > 1 else ''} without area (a side is 0), kept in "
+            f"the LMDB and dropped by every transform; first in {found[0]}"
         )
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def main(argv: list[str]) -> int:

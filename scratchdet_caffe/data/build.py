@@ -1,164 +1,193 @@
-"""A VOC folder -> the folder that training reads: label map, lists, sizes, LMDBs.
+"""Samples -> the folder that training reads: label map, lists, sizes, LMDBs.
 
-Everything is read and checked before anything is written: every picture is decoded, every
-annotation parsed and held against its picture and the label map.
+Everything is read and checked before anything is written under its name: every picture is
+decoded, every annotation parsed and held against its picture and the label map.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
+import json
 import random
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import write_prototxt
+from scratchdet_caffe.caffeproto import format_text, write_prototxt
 from scratchdet_caffe.caffeproto.labelmap import labels_by_name, make_label_map
-from scratchdet_caffe.data.convert import ListEntry, jpeg_of, picture_size, record_of
-from scratchdet_caffe.data.database import record_key, write_database
-from scratchdet_caffe.data.folders import tracked
-from scratchdet_caffe.data.voc import VocAnnotation, problems_of, read_annotation
+from scratchdet_caffe.data.check import UNKNOWN
+from scratchdet_caffe.data.convert import AS_JPEG, Encoding, record_of, stored
+from scratchdet_caffe.data.database import append_records, record_key
+from scratchdet_caffe.data.examine import (
+    Checked,
+    CheckedSet,
+    check_samples,
+    classes_of,
+    note_leaks,
+)
+from scratchdet_caffe.data.parallel import ordered, tracked
+from scratchdet_caffe.data.samples import Sample
+from scratchdet_caffe.data.workspace import begin, finish, stamp, workspace
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import remove, write_text
 
 NAMED_OFFENDERS = 5
+BAD, SKIPPED = "bad.txt", "skipped.txt"
 
 
-@dataclass
-class Item:
-    """A line of a list, read: its annotation, its picture's height and width, its faults."""
+@dataclass(frozen=True)
+class Dataset:
+    """What makes a data folder.
 
-    entry: ListEntry
-    annotation: VocAnnotation = field(default_factory=lambda: VocAnnotation(None, None, ()))
-    size: tuple[int, int] = (0, 0)
-    faults: list[str] = field(default_factory=list)
+    Attributes:
+        root: What the entries of the samples are relative to.
+        train: Training samples; shuffled with ``seed``.
+        test: Test samples, kept in order.
+        label_map: None takes the classes of the training annotations, sorted.
+        seed: Of the training list's order.
+        encoding: How pictures are stored.
+    """
+
+    root: Path
+    train: Sequence[Sample]
+    test: Sequence[Sample]
+    label_map: pb.LabelMap | None = None
+    seed: int = 0
+    encoding: Encoding = AS_JPEG
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A dataset, checked: its label map and its two lists."""
+
+    label_map: pb.LabelMap
+    train: CheckedSet
+    test: CheckedSet
 
     @property
-    def without_area(self) -> int:
-        """Boxes without area, kept as the reference keeps them; the transform drops them."""
-        return sum(item.degenerate for item in self.annotation.objects)
+    def faults(self) -> list[str]:
+        """What keeps the dataset from being written, phrase by phrase."""
+        return [fault for item in (*self.train.items, *self.test.items) for fault in item.faults]
 
 
-def build_dataset(
-    root: Path,
-    out: Path,
-    trainval: Sequence[ListEntry],
-    test: Sequence[ListEntry],
-    label_map: pb.LabelMap | None = None,
-    seed: int = 0,
-) -> tuple[pb.LabelMap, list[Item], list[Item]]:
-    """Check both lists of a VOC-layout folder and write the data folder ``out``.
-
-    Args:
-        root: What the entries are relative to.
-        out: Gets labelmap.prototxt, trainval.txt, test.txt, test_name_size.txt,
-            trainval_lmdb/ and test_lmdb/.
-        trainval: Training pictures; shuffled with ``seed``.
-        test: Test pictures, kept in order.
-        label_map: Default: the classes of the training annotations, sorted.
-        seed: Of the training list's order.
-
-    Returns:
-        The label map, and what was written of either list.
-
-    Raises:
-        UserError: Something is wrong with a picture or an annotation, and nothing was written;
-            or ``out`` cannot be written.
-    """
-    shuffled = list(trainval)
-    random.Random(seed).shuffle(shuffled)
-    train_items, test_items = read_items(root, shuffled, "train"), read_items(root, test, "test")
-    unknown = "the class is not in the label map"
+def examine(data: Dataset, folder: Path | None = None) -> Examined:
+    """Check both lists of ``data``; ``folder`` is a workspace, where there is one."""
+    shuffled = list(data.train)
+    random.Random(data.seed).shuffle(shuffled)
+    label_map, unknown = data.label_map, UNKNOWN
     if label_map is None:
-        label_map = _found_classes(train_items)
-        if not any(item.faults for item in train_items):  # all of them were read
+        # Sorted is also upstream's order of VOC's own twenty classes.
+        boxes, complete = classes_of(shuffled)
+        label_map = make_label_map(sorted(boxes)) if boxes else pb.LabelMap()
+        if complete:
             unknown = "the class occurs only in the test set; mend it, or give --classes"
     labels = labels_by_name(label_map)
-    check_items([*train_items, *test_items], labels, root, unknown)
-    # Without its label map a folder is no dataset: new databases are never taken for the old's.
-    remove(out / "labelmap.prototxt")
-    for name, items in (("trainval", train_items), ("test", test_items)):
-        write_database(out / f"{name}_lmdb", _records(root, items, labels, name))
-        lines = [f"{item.entry.picture} {item.entry.annotation}\n" for item in items]
-        write_text(out / f"{name}.txt", "".join(lines))
-    sizes = [f"{item.entry.stem} {item.size[0]} {item.size[1]}\n" for item in test_items]
-    write_text(out / "test_name_size.txt", "".join(sizes))
-    write_prototxt(out / "labelmap.prototxt", label_map)
-    return label_map, train_items, test_items
+    train = check_samples("trainval", data.root, shuffled, labels, unknown, folder)
+    test = check_samples("test", data.root, data.test, labels, unknown, folder)
+    note_leaks(train, test)
+    return Examined(label_map, train, test)
 
 
-def read_items(root: Path, entries: Sequence[ListEntry], what: str) -> list[Item]:
-    """Read annotations and decode pictures, in parallel; faults are noted, not raised."""
+def build_dataset(data: Dataset, out: Path, skip_bad: bool = False) -> Examined:
+    """Check ``data`` and write the data folder ``out``; a call that was killed is continued.
 
-    def read(entry: ListEntry) -> Item:
-        item = Item(entry)
-        if len(entry.picture.split()) > 1:
-            item.faults.append(
-                f"{root / entry.picture}: a name with spaces, which part the columns of list, "
-                "name_size and detection files; rename picture, XML and line of the image set"
-            )
-            return item
-        try:
-            item.annotation = read_annotation(root / entry.annotation)
-        except UserError as error:
-            item.faults.append(str(error))
-        try:
-            item.size = picture_size(root / entry.picture)
-        except UserError as error:
-            item.faults.append(str(error))
-        return item
+    Args:
+        data: Its lists.
+        out: Gets labelmap.prototxt, trainval.txt, test.txt, test_name_size.txt,
+            trainval_lmdb/ and test_lmdb/.
+        skip_bad: Leave out pictures with faults, and list them in ``skipped.txt``.
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(tracked(pool.map(read, entries), len(entries), f"checking {what}"))
-
-
-def check_items(items: Sequence[Item], labels: Mapping[str, int], root: Path, unknown: str) -> None:
-    """Hold annotations against pictures and label map, and stop if anything is wrong.
-
-    ``unknown`` is what to say of a class without a label.
+    Returns:
+        What was written.
 
     Raises:
-        UserError: One sentence: how many faults, and the first of them by file.
+        UserError: Something is wrong with a picture or an annotation; the faults are listed in
+            ``bad.txt`` and no dataset was written. Or ``out`` cannot be written.
     """
-    for item in items:
-        if not item.faults:
-            known = labels or {thing.name: 0 for thing in item.annotation.objects}
-            where = root / item.entry.annotation
-            faults = problems_of(item.annotation, item.size, known, unknown)
-            item.faults.extend(f"{where}: {fault}" for fault in faults)
-    faults = [fault for item in items for fault in item.faults]
-    if faults:
-        more = len(faults) - NAMED_OFFENDERS
-        tail = f"; and {more} more" if more > 0 else ""
-        raise UserError(
-            f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {len(items)} pictures and "
-            f"annotations, so nothing was written: {'; '.join(faults[:NAMED_OFFENDERS])}{tail}"
-        )
-    if not labels:
-        raise UserError(
-            f"{root}: the training annotations hold no object, so there are no classes; "
-            "check the list, or give --labelmap or --classes"
-        )
+    with workspace(out) as folder:
+        done = examine(data, folder)
+        for name in (BAD, SKIPPED):
+            remove(out / name)
+        if done.faults:
+            done = _without_bad(done, out) if skip_bad else _stop(done, out)
+        labels = labels_by_name(done.label_map)
+        if not labels:
+            raise UserError(
+                f"{data.root}: the training annotations hold no object, so there are no classes; "
+                "check the list, or give --labelmap or --classes"
+            )
+        begin(folder, _job(data, done))
+        _write(folder, data, done, labels)
+        lists = ["trainval.txt", "test.txt", "test_name_size.txt"]
+        finish(folder, out, ["trainval_lmdb", "test_lmdb", *lists, "labelmap.prototxt"])
+    return done
 
 
-def box_counts(items: Sequence[Item]) -> Counter[str]:
-    """Return the number of boxes of each class."""
-    return Counter(thing.name for item in items for thing in item.annotation.objects)
+def _stop(done: Examined, out: Path) -> Examined:
+    faults, pictures = done.faults, len(done.train.items) + len(done.test.items)
+    write_text(out / BAD, "".join(f"{fault}\n" for fault in faults))
+    more = len(faults) - NAMED_OFFENDERS
+    tail = f"; and {more} more" if more > 0 else ""
+    raise UserError(
+        f"{len(faults)} fault{'s' if len(faults) > 1 else ''} in {pictures} pictures and "
+        f"annotations, so no dataset was written: {'; '.join(faults[:NAMED_OFFENDERS])}{tail} "
+        f"(all are listed in {out / BAD}; --skip-bad leaves these pictures out)"
+    )
 
 
-def _found_classes(items: Sequence[Item]) -> pb.LabelMap:
-    # Sorted is also upstream's order of VOC's own twenty classes.
-    names = sorted(box_counts(items))
-    return make_label_map(names) if names else pb.LabelMap()
+def _without_bad(done: Examined, out: Path) -> Examined:
+    """Leave out what has faults."""
+    write_text(out / SKIPPED, "".join(f"{fault}\n" for fault in done.faults))
+    kept = []
+    for checked in (done.train, done.test):
+        clean = CheckedSet(checked.name, [item for item in checked.items if not item.faults])
+        if not clean.items:
+            raise UserError(
+                f"every picture of the {checked.name} list has a fault: {out / SKIPPED}"
+            )
+        for item in clean.items:
+            if (annotation := item.sample.read()) is not None:
+                clean.count(annotation, item.facts.size)
+        kept.append(clean)
+    return Examined(done.label_map, *kept)
+
+
+def _job(data: Dataset, done: Examined) -> str:
+    """Describe all that the written files depend on."""
+    described = hashlib.sha256(format_text(done.label_map).encode())
+    described.update(json.dumps(asdict(data.encoding)).encode())
+    for checked in (done.train, done.test):
+        for item in checked.items:
+            sample = item.sample
+            line = [*asdict(sample.entry).values(), sample.name, item.facts.digest]
+            described.update(json.dumps([*line, stamp(sample.file)]).encode())
+    return described.hexdigest()
+
+
+def _write(folder: Path, data: Dataset, done: Examined, labels: Mapping[str, int]) -> None:
+    for checked in (done.train, done.test):
+        database = folder / f"{checked.name}_lmdb"
+        database.mkdir(exist_ok=True)
+        items, name = checked.items, checked.name
+        append_records(database, partial(_records, data, items, labels, name))
+        entries = [item.sample.entry for item in items]
+        lines = [f"{entry.picture} {entry.annotation}\n" for entry in entries]
+        write_text(folder / f"{name}.txt", "".join(lines))
+    rows = [(item.sample.name, *item.facts.size) for item in done.test.items]
+    write_text(folder / "test_name_size.txt", "".join(f"{n} {h} {w}\n" for n, h, w in rows))
+    write_prototxt(folder / "labelmap.prototxt", done.label_map)
 
 
 def _records(
-    root: Path, items: Sequence[Item], labels: Mapping[str, int], what: str
+    data: Dataset, items: Sequence[Checked], labels: Mapping[str, int], what: str, done: int
 ) -> Iterator[tuple[str, pb.AnnotatedDatum]]:
-    for number, item in enumerate(tracked(items, len(items), f"writing {what}")):
-        jpeg = jpeg_of(root / item.entry.picture)
-        record = record_of(jpeg, item.size, item.annotation, labels)
-        yield record_key(number, item.entry.picture), record
+    def record(item: Checked) -> pb.AnnotatedDatum:
+        path = data.root / item.sample.entry.picture
+        datum, size = stored(path, data.encoding, item.facts.size)
+        return record_of(datum, size, item.sample.read(), labels)
+
+    rest = tracked(items[done:], len(items), f"writing {what}", done)
+    for number, (item, made) in enumerate(zip(rest, ordered(record, items[done:])), done):
+        yield record_key(number, item.sample.entry.picture), made

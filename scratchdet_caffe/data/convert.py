@@ -1,8 +1,4 @@
-"""Pictures and VOC annotations -> AnnotatedDatum records, as convert_annoset makes them.
-
-Its ``--encoded --encode_type=jpg`` is followed: JPEG files are stored byte for byte, other
-pictures are encoded as JPEG.
-"""
+"""Pictures and annotations -> AnnotatedDatum records, as convert_annoset makes them."""
 
 from __future__ import annotations
 
@@ -14,12 +10,54 @@ import cv2
 import numpy as np
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.data.pixels import Pixels, decode
-from scratchdet_caffe.data.voc import VocAnnotation
+from scratchdet_caffe.data.annotation import Annotation
+from scratchdet_caffe.data.pixels import Pixels, as_pixels, decode
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import read_bytes
 
-QUALITY = 95  # OpenCV's default for JPEG, which convert_annoset leaves alone
+FORMATS = ("jpg", "jpeg", "png", "bmp", "tif", "tiff", "webp")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How pictures are stored: convert_annoset's flags of the same names.
+
+    Attributes:
+        encoded: As a picture file, or as raw bytes (C, H, W).
+        encode_type: Files of this type are kept byte for byte, others encoded to it, with
+            OpenCV's default quality; empty encodes every picture to its own type.
+        gray: One channel; a file that is kept as it is may have colour all the same.
+        resize_height: Pixels; 0 keeps the picture's size.
+        resize_width: Pixels; 0 keeps the picture's size.
+        min_dim: Enlarge until the shorter side has this many pixels.
+        max_dim: Shrink until the longer side has this many pixels.
+    """
+
+    encoded: bool = True
+    encode_type: str = "jpg"
+    gray: bool = False
+    resize_height: int = 0
+    resize_width: int = 0
+    min_dim: int = 0
+    max_dim: int = 0
+
+    def __post_init__(self) -> None:
+        if self.encode_type and self.encode_type not in FORMATS:
+            raise UserError(f"encode_type '{self.encode_type}': known: {', '.join(FORMATS)}")
+        if min(self.resize_height, self.resize_width, self.min_dim, self.max_dim) < 0:
+            raise UserError("resize_height, resize_width, min_dim and max_dim must not be negative")
+        if bool(self.resize_height) != bool(self.resize_width):
+            raise UserError("give both resize_height and resize_width, or neither")
+        if self.min_dim and 0 < self.max_dim < self.min_dim:
+            raise UserError(f"max_dim {self.max_dim} must not be below min_dim {self.min_dim}")
+
+    @property
+    def resizes(self) -> bool:
+        """Whether pictures may change their size."""
+        return bool(self.resize_height or self.min_dim or self.max_dim)
+
+
+AS_JPEG = Encoding()
 
 
 @dataclass(frozen=True)
@@ -35,77 +73,85 @@ class ListEntry:
         return PurePosixPath(self.picture).stem
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """Decode the picture ``path`` and return its height and width, pixels.
+def stored(
+    path: Path, encoding: Encoding = AS_JPEG, size: tuple[int, int] | None = None
+) -> tuple[pb.Datum, tuple[int, int]]:
+    """Return the picture ``path`` as a Datum, and the file's own height and width.
 
-    Raises:
-        UserError: The file is missing, cut short or cannot be decoded.
-    """
-    data = read_bytes(path, "picture")
-    if not data:
-        raise UserError(f"{path}: the picture is empty")
-    if not _complete(data):
-        raise UserError(f"{path}: the picture is truncated: its end marker is missing")
-    height, width, _ = _decoded(path, data).shape
-    return height, width
-
-
-def jpeg_of(path: Path) -> bytes:
-    """Return the picture ``path`` as JPEG: a JPEG file byte for byte, others encoded.
+    Args:
+        path: The picture.
+        encoding: How to store it.
+        size: Height and width where they are known: a file that is kept byte for byte is then
+            not decoded.
 
     Raises:
         UserError: The file is missing or cannot be decoded.
     """
     data = read_bytes(path, "picture")
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        return data
-    pixels = _decoded(path, data)
-    encoded: bytes = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
-    return encoded
-
-
-def _decoded(path: Path, data: bytes) -> Pixels:
-    pixels = decode(data, cv2.IMREAD_COLOR)
+    suffix = path.suffix.lower().lstrip(".")
+    kept = encoding.encoded and not encoding.resizes and _is_type(suffix, encoding.encode_type)
+    if kept and size:
+        datum = pb.Datum(channels=1 if encoding.gray else 3, height=size[0], width=size[1])
+        datum.data, datum.label, datum.encoded = data, -1, True
+        return datum, size
+    pixels = decode(data, cv2.IMREAD_GRAYSCALE if encoding.gray else cv2.IMREAD_COLOR)
     if pixels is None:
         raise UserError(f"{path}: the picture cannot be decoded")
-    return pixels
+    size = (pixels.shape[0], pixels.shape[1])
+    pixels = _resized(pixels, encoding)
+    height, width, channels = pixels.shape
+    datum = pb.Datum(channels=channels, height=height, width=width, label=-1)
+    datum.encoded = encoding.encoded
+    if kept:
+        datum.data = data
+    elif encoding.encoded:
+        datum.data = cv2.imencode(f".{encoding.encode_type or suffix}", pixels)[1].tobytes()
+    else:
+        datum.data = np.ascontiguousarray(pixels.transpose(2, 0, 1)).tobytes()
+    return datum, size
 
 
-def _complete(data: bytes) -> bool:
-    """Tell whether a JPEG or PNG has its end marker; other formats pass."""
-    if data.startswith(b"\x89PNG"):
-        return b"IEND" in data[-64:]
-    if not data.startswith(b"\xff\xd8"):
-        return True
-    # Headers may hold a whole thumbnail with an end marker of its own: skip them by length.
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big") if data[at + 1] != 0xFF else 1
-    return data.find(b"\xff\xd9", at) > 0
+def _is_type(suffix: str, wanted: str) -> bool:
+    return suffix == wanted or (wanted == "jpg" and suffix == "jpeg")
+
+
+def _resized(pixels: Pixels, encoding: Encoding) -> Pixels:
+    height, width = pixels.shape[:2]
+    if encoding.min_dim or encoding.max_dim:
+        scale = np.float32(1)
+        if min(height, width) < encoding.min_dim:
+            scale = np.float32(encoding.min_dim) / np.float32(min(height, width))
+        if encoding.max_dim and int(scale * np.float32(max(height, width))) > encoding.max_dim:
+            scale = np.float32(encoding.max_dim) / np.float32(max(height, width))
+        if scale == 1:
+            return pixels
+        resized = cv2.resize(pixels, None, fx=float(scale), fy=float(scale))
+    elif encoding.resize_height:
+        resized = cv2.resize(pixels, (encoding.resize_width, encoding.resize_height))
+    else:
+        return pixels
+    return as_pixels(resized)
 
 
 def record_of(
-    jpeg: bytes,
+    datum: pb.Datum,
     size: tuple[int, int],
-    annotation: VocAnnotation | None,
+    annotation: Annotation | None,
     labels: Mapping[str, int],
 ) -> pb.AnnotatedDatum:
     """Return the record of a picture.
 
-    Boxes are divided by the size that the XML gives (the picture's where it gives none) in
-    float32, without subtracting one and without clipping. Groups stand in the order in which
+    Boxes are divided by the size that the annotation gives (the picture's where it gives none)
+    in float32, without subtracting one and without clipping. Groups stand in the order in which
     their label first appears; instance_id counts within a group.
 
     Args:
-        jpeg: The encoded picture.
-        size: Its height and width, pixels.
+        datum: The picture, as `stored` gives it.
+        size: Height and width of the picture's file, pixels.
         annotation: Its objects; None gives a record without groups.
         labels: The label map, ``{name: label}``; it must know every class.
     """
-    record = pb.AnnotatedDatum(type=pb.AnnotatedDatum.BBOX)
-    record.datum.channels = 3
-    record.datum.height, record.datum.width = size
-    record.datum.data, record.datum.label, record.datum.encoded = jpeg, -1, True
+    record = pb.AnnotatedDatum(type=pb.AnnotatedDatum.BBOX, datum=datum)
     if annotation is None:
         return record
     width = np.float32(annotation.width or size[1])

@@ -7,9 +7,11 @@ records)`` writes. Real Caffe reads what this writes, and the other way round.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 
 import lmdb
@@ -21,6 +23,7 @@ from scratchdet_caffe.errors import UserError
 
 MAP_SIZE = 1 << 40  # address space, not disk: what Caffe itself reserves
 RECORDS_PER_COMMIT = 1000
+LITTLE = 1 << 20  # bytes: with fewer left a disk is full
 
 
 class _Environment:
@@ -154,25 +157,45 @@ def write_database(
     Raises:
         UserError: The folder cannot be written.
     """
+    with folder_aside(path) as aside:
+        append_records(aside, lambda done: records)
+
+
+def append_records(
+    folder: Path, records: Callable[[int], Iterable[tuple[str, pb.AnnotatedDatum]]]
+) -> None:
+    """Write records to the LMDB in ``folder``, after those that an earlier, killed call wrote.
+
+    Records become certain a thousand at a time. Nobody else may open the folder meanwhile.
+
+    Args:
+        folder: There is already; without an LMDB in it a new one is begun.
+        records: Gives keys, ascending, and records from the given number on.
+
+    Raises:
+        UserError: The folder cannot be written, or holds something else.
+    """
+    made = None
     try:
-        with folder_aside(path) as aside:
-            _fill(aside, records)
+        while made is None or made:
+            # A fresh environment for every commit: LMDB reuses the pages of the one before with
+            # what they held, and a continued database would differ in bytes nobody reads.
+            with lmdb.open(str(folder), map_size=MAP_SIZE, lock=False) as environment:
+                if made is None:
+                    rest = iter(records(environment.stat()["entries"]))
+                with environment.begin(write=True) as transaction:
+                    made = _put(transaction, islice(rest, RECORDS_PER_COMMIT))
     except lmdb.Error as error:
-        raise UserError(f"{path}: cannot write this LMDB: {error}") from error
+        # A write cut short by a full disk is an input/output error to LMDB.
+        full = shutil.disk_usage(folder).free < LITTLE
+        reason = "No space left on device" if full else str(error)
+        raise UserError(f"{folder}: cannot write this LMDB: {reason}") from error
 
 
-def _fill(folder: Path, records: Iterable[tuple[str, pb.AnnotatedDatum]]) -> None:
-    # Nobody else opens the folder yet: no lock file, and one sync at the end.
-    environment = lmdb.open(str(folder), map_size=MAP_SIZE, lock=False, sync=False)
-    try:
-        transaction = environment.begin(write=True)
-        for count, (key, record) in enumerate(records, 1):
-            value = record.SerializeToString(deterministic=True)
-            transaction.put(key.encode("utf-8"), value, append=True)
-            if count % RECORDS_PER_COMMIT == 0:
-                transaction.commit()
-                transaction = environment.begin(write=True)
-        transaction.commit()
-        environment.sync(True)
-    finally:
-        environment.close()
+def _put(transaction: lmdb.Transaction, records: Iterable[tuple[str, pb.AnnotatedDatum]]) -> int:
+    count = 0
+    for key, record in records:
+        value = record.SerializeToString(deterministic=True)
+        transaction.put(key.encode("utf-8"), value, append=True)
+        count += 1
+    return count

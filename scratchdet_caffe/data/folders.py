@@ -1,18 +1,14 @@
-"""Whole folders written aside, then moved; and progress bars for the wait."""
+"""Whole folders written aside, then moved."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from scratchdet_caffe.errors import UserError
-
-T = TypeVar("T")
 
 
 @contextmanager
@@ -25,29 +21,43 @@ def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
         UserError: The folder cannot be written.
     """
     final = Path(path)
-    aside, old = (final.with_name(f".{final.name}.{os.getpid()}.{end}") for end in ("part", "old"))
+    aside = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
+        _remove_remains(final)
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         yield aside
-        # A folder cannot be moved onto a full one: that steps aside first.
-        shutil.rmtree(old, ignore_errors=True)
-        if final.exists():
-            os.replace(final, old)
-        os.replace(aside, final)
-        shutil.rmtree(old, ignore_errors=True)
+        move_folder(aside, final)
     except OSError as error:
         raise UserError(f"{final}: cannot write it: {error.strerror or error}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def tracked(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Yield ``items``, with a progress bar on standard error if that is a terminal."""
-    if not sys.stderr.isatty():
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import track
+def move_folder(source: Path, final: Path) -> None:
+    """Give the folder ``source`` the name ``final``; a folder of that name is replaced."""
+    # A folder cannot be moved onto a full one: that steps aside first.
+    old = final.with_name(f".{final.name}.{os.getpid()}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        os.replace(final, old)
+    os.replace(source, final)
+    shutil.rmtree(old, ignore_errors=True)
 
-    yield from track(items, description=what, total=total, console=Console(stderr=True))
+
+def _remove_remains(final: Path) -> None:
+    """Remove what killed processes left beside ``final``."""
+    for path in final.parent.glob(f".{final.name}.*"):
+        process, _, end = path.name.removeprefix(f".{final.name}.").partition(".")
+        if end in ("part", "old") and process.isdecimal() and not _runs(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -16,9 +16,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from scratchdet_caffe.data.folders import folder_aside, tracked
+from scratchdet_caffe.data.annotation import Object
+from scratchdet_caffe.data.folders import folder_aside
+from scratchdet_caffe.data.parallel import tracked
 from scratchdet_caffe.data.pixels import Pixels
-from scratchdet_caffe.data.voc import EDGES, VocObject
+from scratchdet_caffe.data.voc import EDGES
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import write_text
 
@@ -74,12 +76,12 @@ class _Shape:
     pixels: float  # what it covered when it was drawn
     box: tuple[float, float, float, float]
 
-    def as_object(self) -> VocObject:
+    def as_object(self) -> Object:
         hidden = float(self.mask.sum()) < VISIBLE * self.pixels
-        return VocObject(self.name, self.box, self.tiny or hidden)
+        return Object(self.name, self.box, self.tiny or hidden)
 
 
-def draw_picture(size: int, rng: np.random.Generator) -> tuple[Pixels, list[VocObject]]:
+def draw_picture(size: int, rng: np.random.Generator) -> tuple[Pixels, list[Object]]:
     """Draw one picture ``(size, size, 3)`` and return it with its objects."""
     canvas = _ground(size, rng)
     shapes: list[_Shape] = []
@@ -183,7 +185,7 @@ def _contrasting(behind: float, rng: np.random.Generator) -> npt.NDArray[np.floa
             return colour
 
 
-def _xml(stem: str, size: int, objects: list[VocObject]) -> str:
+def _xml(stem: str, size: int, objects: list[Object]) -> str:
     parts = [
         f"<annotation>\n\t<filename>{stem}.jpg</filename>\n\t<size>\n\t\t<width>{size}</width>\n"
         f"\t\t<height>{size}</height>\n\t\t<depth>3</depth>\n\t</size>\n"

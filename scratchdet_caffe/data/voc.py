@@ -9,40 +9,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from xml.etree import ElementTree
 
-from scratchdet_caffe.errors import UserError, nearest
+from scratchdet_caffe.data.annotation import Annotation, Object
+from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import read_bytes
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
 
 
-@dataclass(frozen=True)
-class VocObject:
-    """One object: class name, ``(xmin, ymin, xmax, ymax)`` in pixels as written, difficult."""
-
-    name: str
-    box: tuple[float, float, float, float]
-    difficult: bool
-
-    @property
-    def degenerate(self) -> bool:
-        """A box without area: it is kept in the database and dropped by the transform."""
-        return self.box[0] == self.box[2] or self.box[1] == self.box[3]
-
-
-@dataclass(frozen=True)
-class VocAnnotation:
-    """One XML file; width and height are None where the file gives none (or zero)."""
-
-    width: int | None
-    height: int | None
-    objects: tuple[VocObject, ...]
-
-
-def read_annotation(path: str | os.PathLike[str]) -> VocAnnotation:
+def read_annotation(path: str | os.PathLike[str]) -> Annotation:
     """Read the VOC annotation ``path``.
 
     Raises:
@@ -55,16 +32,23 @@ def read_annotation(path: str | os.PathLike[str]) -> VocAnnotation:
         raise UserError(f"{where}: malformed XML: {error}") from error
     if root.tag != "annotation":
         raise UserError(f"{where}: no VOC annotation: its root is <{root.tag}>, not <annotation>")
-    objects: list[VocObject] = []
+    objects: list[Object] = []
+    notes: list[tuple[str, str]] = []
+    truncated = 0
     for number, node in enumerate(root.findall("object"), 1):
-        objects.extend(_objects_of(node, f"{where}: object {number}"))
+        found = _objects_of(node, f"{where}: object {number}")
+        objects.extend(found)
+        truncated += (node.findtext("truncated") or "").strip() == "1"
+        notes.extend(_notes_of(node, found, f"object {number} ({found[0].name})"))
     size = root.find("size")
-    return VocAnnotation(_whole(size, "width"), _whole(size, "height"), tuple(objects))
+    return Annotation(
+        _whole(size, "width"), _whole(size, "height"), tuple(objects), tuple(notes), truncated
+    )
 
 
-def _objects_of(node: ElementTree.Element, where: str) -> list[VocObject]:
+def _objects_of(node: ElementTree.Element, where: str) -> list[Object]:
     name, difficult = "", False
-    found: list[VocObject] = []
+    found: list[Object] = []
     for child in node:
         if child.tag == "name":
             if found:
@@ -76,10 +60,20 @@ def _objects_of(node: ElementTree.Element, where: str) -> list[VocObject]:
             if not name:
                 raise UserError(f"{where}: no <name> before its <bndbox>")
             xmin, ymin, xmax, ymax = (_number(child, edge, f"{where} ({name})") for edge in EDGES)
-            found.append(VocObject(name, (xmin, ymin, xmax, ymax), difficult))
+            found.append(Object(name, (xmin, ymin, xmax, ymax), difficult))
     if not found:
         raise UserError(f"{where}{f' ({name})' if name else ''}: no <bndbox>")
     return found
+
+
+def _notes_of(
+    node: ElementTree.Element, found: list[Object], where: str
+) -> Iterator[tuple[str, str]]:
+    tags = [child.tag for child in node]
+    if "difficult" in tags[tags.index("bndbox") :]:
+        yield "ignored flag", f"{where}: <difficult> after <bndbox> is ignored"
+    if not all(edge.is_integer() for item in found for edge in item.box):
+        yield "decimals in a box", f"{where}: VOC counts whole pixels; decimals are kept"
 
 
 def _number(node: ElementTree.Element, tag: str, where: str) -> float:
@@ -97,40 +91,3 @@ def _number(node: ElementTree.Element, tag: str, where: str) -> float:
 def _whole(size: ElementTree.Element | None, tag: str) -> int | None:
     text = (size.findtext(tag) or "").strip() if size is not None else ""
     return int(text) if text.isdecimal() and int(text) > 0 else None
-
-
-def problems_of(
-    annotation: VocAnnotation,
-    picture: tuple[int, int],
-    labels: Mapping[str, int],
-    unknown: str = "the class is not in the label map",
-) -> list[str]:
-    """Return what is wrong with ``annotation``, one phrase per fault; empty when sound.
-
-    Args:
-        annotation: What the XML says.
-        picture: Height and width of the picture itself, pixels.
-        labels: The label map, ``{name: label}``.
-        unknown: What to say of a class that is not in it.
-    """
-    height, width = picture
-    said = (annotation.height or height, annotation.width or width)
-    faults = []
-    if said != picture:
-        faults.append(
-            f"the XML says {said[1]}x{said[0]} pixels but the picture has {width}x{height}"
-        )
-    for number, item in enumerate(annotation.objects, 1):
-        xmin, ymin, xmax, ymax = item.box
-        where = f"object {number} ({item.name})"
-        if item.name not in labels:
-            hint = nearest(item.name, labels)
-            faults.append(f"{where}: {unknown}{hint}")
-        if xmax < xmin:
-            faults.append(f"{where}: xmax {xmax:g} < xmin {xmin:g}")
-        if ymax < ymin:
-            faults.append(f"{where}: ymax {ymax:g} < ymin {ymin:g}")
-        if xmin < 0 or ymin < 0 or xmax > said[1] or ymax > said[0]:
-            box = ", ".join(f"{edge:g}" for edge in item.box)
-            faults.append(f"{where}: box ({box}) leaves the {said[1]}x{said[0]} picture")
-    return faults

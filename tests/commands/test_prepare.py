@@ -6,19 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto.labelmap import labels_by_name, read_label_map
-from scratchdet_caffe.data import Database, build, write_database
+from scratchdet_caffe.data import Database
 from scratchdet_caffe.data.voc import read_annotation
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.experiment.datasets import find_dataset
 from scratchdet_caffe.prepare import main
 
 WRITTEN = [
@@ -41,25 +38,6 @@ def xml(*objects: tuple[str, tuple[float, float, float, float]], width: int = 60
     return f"<annotation>{size}{parts}</annotation>"
 
 
-GOOD = xml(("cat", (1, 1, 20, 20)), ("dog", (10, 10, 60, 40)))
-
-
-@pytest.fixture
-def voc(tmp_path: Path) -> Path:
-    """A small sound VOC folder: four training pictures, two for testing."""
-    root = tmp_path / "voc"
-    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
-        (root / name).mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for stem in "abcdef":
-        pixels = cv2.resize(rng.integers(0, 256, (8, 12, 3), np.uint8), (60, 40))
-        cv2.imwrite(str(root / f"JPEGImages/{stem}.jpg"), pixels)
-        (root / f"Annotations/{stem}.xml").write_text(GOOD)
-    (root / "ImageSets/Main/trainval.txt").write_text("a\nb\nc\r\nd\n")
-    (root / "ImageSets/Main/test.txt").write_text("e  1\nf -1\n")
-    return root
-
-
 def prepare(root: Path, *options: str) -> Path:
     out = root.parent / "out"
     main(["voc", "--root", str(root), "--out", str(out), *options])
@@ -67,6 +45,8 @@ def prepare(root: Path, *options: str) -> Path:
 
 
 def test_writes_what_training_reads(voc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (voc / "ImageSets/Main/trainval.txt").write_bytes(b"a\nb\nc\r\nd\n")
+    (voc / "ImageSets/Main/test.txt").write_text("e  1\nf -1\n")
     out = prepare(voc)
     assert sorted(os.listdir(out)) == WRITTEN
     labels = labels_by_name(read_label_map(out / "labelmap.prototxt"))
@@ -99,25 +79,6 @@ def test_again_gives_the_same_bytes_and_another_seed_another_order(voc: Path) ->
     assert snapshot(prepare(voc, "--seed", "3"))["test.txt"] == first["test.txt"]
 
 
-@pytest.mark.parametrize("stops_at", ["trainval_lmdb", "test_lmdb"])
-def test_a_stopped_run_leaves_no_mixture_that_passes_for_a_dataset(
-    stops_at: str, voc: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def write(path: Path, records: Iterable[tuple[str, pb.AnnotatedDatum]]) -> None:
-        if path.name == stops_at:
-            raise KeyboardInterrupt
-        write_database(path, records)
-
-    out = prepare(voc)
-    monkeypatch.setattr(build, "write_database", write)
-    with pytest.raises(KeyboardInterrupt):
-        prepare(voc, "--classes", "dog,cat")
-    with pytest.raises(UserError, match="lacks labelmap.prototxt"):
-        find_dataset(str(out))
-    monkeypatch.undo()
-    assert find_dataset(str(prepare(voc))).classes == ("background", "cat", "dog")
-
-
 def test_classes_can_be_given(voc: Path, tmp_path: Path) -> None:
     (tmp_path / "names").write_text("dog\ncat\n\n")
     for given in ("dog, cat", str(tmp_path / "names")):
@@ -127,15 +88,40 @@ def test_classes_can_be_given(voc: Path, tmp_path: Path) -> None:
     assert list(labels_by_name(read_label_map(again / "labelmap.prototxt")))[1:] == ["dog", "cat"]
 
 
-def test_a_devkit_trains_on_all_years_and_tests_on_the_first(voc: Path, tmp_path: Path) -> None:
-    devkit = tmp_path / "VOCdevkit"
+@pytest.fixture
+def devkit(voc: Path, tmp_path: Path) -> Path:
+    """VOC2007 and VOC2012, whose test set has no annotations."""
     for year in ("VOC2007", "VOC2012"):
-        shutil.copytree(voc, devkit / year)
-    (devkit / "VOC2012/ImageSets/Main/test.txt").unlink()
+        shutil.copytree(voc, tmp_path / "VOCdevkit" / year)
+    for stem in "ef":
+        (tmp_path / f"VOCdevkit/VOC2012/Annotations/{stem}.xml").unlink()
+    return tmp_path / "VOCdevkit"
+
+
+def test_a_devkit_trains_on_all_years_and_tests_on_the_first(devkit: Path) -> None:
     out = prepare(devkit)
     assert (len(Database(out / "trainval_lmdb")), len(Database(out / "test_lmdb"))) == (8, 2)
     assert (out / "test.txt").read_text().startswith("VOC2007/JPEGImages/e.jpg VOC2007/Annot")
     assert len(Database(prepare(devkit, "--year", "2007") / "trainval_lmdb")) == 4
+    listed = (prepare(devkit, "--split", "07+12") / "trainval.txt").read_text()
+    assert listed == (prepare(devkit) / "trainval.txt").read_text()
+
+
+def test_07_plus_plus_12_is_tested_where_a_server_scores(
+    devkit: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = prepare(devkit, "--split", "07++12")
+    assert len(Database(out / "trainval_lmdb")) == 10
+    test = Database(out / "test_lmdb")
+    assert test.key(0) == "00000000_VOC2012/JPEGImages/e.jpg"
+    assert not test.record(0).annotation_group
+    assert (out / "test_name_size.txt").read_text() == "e 40 60\nf 40 60\n"
+    assert "warning: the test pictures have no annotations" in capsys.readouterr().err
+    with pytest.raises(UserError, match="give it without --year"):
+        prepare(devkit, "--split", "07", "--year", "2007")
+    shutil.rmtree(devkit / "VOC2012")
+    with pytest.raises(UserError, match="VOC2012: no VOC folder here"):
+        prepare(devkit, "--split", "12")
 
 
 def test_other_formats_are_stored_as_jpeg(voc: Path) -> None:
@@ -188,7 +174,7 @@ BAD = {
         _rewrite(f=xml(("cow", (1, 1, 9, 9)))),
         ["f.xml: object 1 (cow): the class occurs only in the test set", "give --classes"],
     ),
-    "other size": (_rewrite(c=xml(width=59)), ["c.xml: the XML says 59x40", "has 60x40"]),
+    "other size": (_rewrite(c=xml(width=59)), ["c.xml: the annotation says 59x40", "has 60x40"]),
     "malformed XML": (_rewrite(c="<annotation>"), ["c.xml: malformed XML"]),
     "no objects": (_rewrite(**dict.fromkeys("abcd", xml())), ["no classes", "--classes"]),
     "empty list": (
@@ -218,7 +204,10 @@ def test_bad_input_is_a_sentence_and_writes_nothing(spoil, says: list[str], voc:
         prepare(voc)
     assert all(part in str(caught.value) for part in says), str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not (voc.parent / "out").exists()
+    listed = voc.parent / "out/bad.txt"
+    assert not set(WRITTEN) & set(os.listdir(listed.parent) if listed.exists() else [])
+    if "fault" in says[0]:
+        assert len(listed.read_text().splitlines()) == int(says[0].split()[0])
 
 
 def test_a_class_that_was_not_given_is_a_sentence(voc: Path) -> None:

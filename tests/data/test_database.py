@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import lmdb
+import numpy as np
 import pytest
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto.labelmap import labels_by_name, read_label_map
 from scratchdet_caffe.data import Database, write_database
-from scratchdet_caffe.data.convert import ListEntry, jpeg_of, picture_size, record_of
+from scratchdet_caffe.data.convert import Encoding, ListEntry, record_of, stored
 from scratchdet_caffe.data.database import record_key
-from scratchdet_caffe.data.voc import read_annotation
+from scratchdet_caffe.data.labelfiles import READERS
+from scratchdet_caffe.data.pixels import pixels_of
 from scratchdet_caffe.errors import UserError
 
 
@@ -52,7 +54,16 @@ def boxes_of(record: pb.AnnotatedDatum) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "name",
-    ["encoded_jpg", "encoded_native", "gray", "json", "min_max_dim", "raw_resized", "txt"],
+    [
+        "encoded_jpg",
+        "encoded_native",
+        "gray",
+        "json",
+        "min_max_dim",
+        "raw_resized",
+        "synthetic_raw",
+        "txt",
+    ],
 )
 def test_reads_the_reference(name: str, shared: Path) -> None:
     folder = shared / "golden/data"
@@ -69,20 +80,49 @@ def test_reads_the_reference(name: str, shared: Path) -> None:
         assert boxes_of(record) == wanted["annotation_group"]
 
 
-def test_records_equal_convert_annoset(shared: Path) -> None:
+CASES = {
+    "encoded_jpg": Encoding(),
+    "encoded_native": Encoding(encode_type=""),
+    "synthetic_raw": Encoding(encoded=False),
+    "raw_resized": Encoding(encoded=False, resize_width=60, resize_height=40),
+    "min_max_dim": Encoding(encode_type="png", min_dim=64, max_dim=100),
+    "gray": Encoding(encode_type="png", gray=True),
+    "json": Encoding(encode_type="png"),
+    "txt": Encoding(encode_type="png"),
+}
+# Of these types a file may be kept byte for byte.
+KEPT = {"encoded_jpg": ("jpg", "jpeg"), "gray": ("png",), "json": ("png",), "txt": ("png",)}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_records_equal_convert_annoset(name: str, shared: Path) -> None:
     folder = shared / "golden/data"
-    case = json.loads((folder / "records.json").read_text())["lmdb_encoded_jpg"]
+    case = json.loads((folder / "records.json").read_text())[f"lmdb_{name}"]
+    reference = Database(folder / f"lmdb_{name}")
     labels = labels_by_name(read_label_map(folder / "labelmap.prototxt"))
+    read = READERS[name if name in READERS else "xml"]
     lines = (folder / case["list"]).read_text().split("\n")[:-1]
     for number, (line, wanted) in enumerate(zip(lines, case["records"], strict=True)):
         entry = ListEntry(*line.split())
-        path, xml = folder / "voc" / entry.picture, folder / "voc" / entry.annotation
-        annotation = read_annotation(xml) if xml.exists() else None
-        record = record_of(jpeg_of(path), picture_size(path), annotation, labels)
+        path, file = folder / "voc" / entry.picture, folder / "voc" / entry.annotation
+        annotation = read(file, labels) if file.exists() else None
+        datum, size = stored(path, CASES[name])
+        record = record_of(datum, size, annotation, labels)
         assert record_key(number, entry.picture) == wanted["key"]
-        if path.suffix in (".jpg", ".jpeg"):
-            assert sha(record.SerializeToString(deterministic=True)) == wanted["record_sha256"]
+        shape = (record.datum.channels, record.datum.height, record.datum.width)
+        assert shape == (wanted["channels"], wanted["height"], wanted["width"])
+        assert record.datum.encoded == wanted["encoded"]
+        assert record.datum.label == wanted["label"] == -1
         assert boxes_of(record) == wanted["annotation_group"]
+        raw = not CASES[name].encoded
+        if raw or path.suffix[1:] in KEPT.get(name, ()):
+            assert sha(record.SerializeToString(deterministic=True)) == wanted["record_sha256"]
+        else:
+            # Another OpenCV may encode the same pixels in other bytes.
+            theirs = reference.record(number)
+            np.testing.assert_array_equal(pixels_of(datum), pixels_of(theirs.datum))
+            theirs.datum.data = record.datum.data
+            assert record == theirs
 
 
 def record(text: str) -> pb.AnnotatedDatum:

@@ -13,8 +13,8 @@ import pytest
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_text, write_binary
 from scratchdet_caffe.data import Batches, Database, write_database
+from scratchdet_caffe.data.annotation import Annotation, Object
 from scratchdet_caffe.data.convert import record_of
-from scratchdet_caffe.data.voc import VocAnnotation, VocObject
 from scratchdet_caffe.errors import UserError
 
 AUGMENT = """
@@ -40,8 +40,9 @@ def picture(number: int, size: tuple[int, int] = (40, 60), boxes: int = 2) -> pb
     rng = np.random.default_rng(number)
     pixels = cv2.resize(rng.integers(0, 256, (5, 5, 3), np.uint8), size[::-1])
     jpeg = cv2.imencode(".jpg", pixels)[1].tobytes()
-    objects = tuple(VocObject("a", (2.0, 3.0, 20.0 + i, 30.0), bool(i)) for i in range(boxes))
-    return record_of(jpeg, size, VocAnnotation(60, 40, objects), {"a": 1})
+    objects = tuple(Object("a", (2.0, 3.0, 20.0 + i, 30.0), bool(i)) for i in range(boxes))
+    datum = pb.Datum(channels=3, height=size[0], width=size[1], data=jpeg, label=-1, encoded=True)
+    return record_of(datum, size, Annotation(60, 40, objects), {"a": 1})
 
 
 def layer(source: Path, settings: str = AUGMENT, batch: int = 4) -> pb.LayerParameter:
@@ -197,7 +198,10 @@ WRONG = {
     "batch_size: 0": ("", "batch_size"),
     "both forces": ("transform_param { force_color: true force_gray: true }", "not both"),
     "mean twice": ('transform_param { mean_value: 1 mean_file: "m" }', "mean_file or mean_value"),
-    "noise": ("transform_param { noise_param { prob: 0.5 } }", "noise_param is not supported"),
+    "salt without a value": (
+        "transform_param { noise_param { saltpepper: true } }",
+        "needs a saltpepper_param with a value",
+    ),
     "no size": ("transform_param { resize_param { width: 3 } }", "height and a width"),
     "shrinking": ("transform_param { expand_param { max_expand_ratio: 0.5 } }", "at least 1"),
     "fit small": (

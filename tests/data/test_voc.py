@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scratchdet_caffe.data.voc import VocAnnotation, VocObject, problems_of, read_annotation
+from scratchdet_caffe.data.annotation import Annotation, Object
+from scratchdet_caffe.data.check import annotation_findings
+from scratchdet_caffe.data.voc import read_annotation
 from scratchdet_caffe.errors import UserError
 
 BOX = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30.5</xmax><ymax>40</ymax></bndbox>"
 SIZE = "<size><width>100</width><height>50</height><depth>3</depth></size>"
 
 
-def annotation(tmp_path: Path, *objects: str, size: str = SIZE) -> VocAnnotation:
+def annotation(tmp_path: Path, *objects: str, size: str = SIZE) -> Annotation:
     path = tmp_path / "a.xml"
     inner = "".join(f"<object>{text}</object>" for text in objects)
     path.write_text(f"<annotation>{size}{inner}</annotation>")
@@ -25,12 +27,17 @@ def annotation(tmp_path: Path, *objects: str, size: str = SIZE) -> VocAnnotation
 
 def test_reads_names_boxes_and_sizes(tmp_path: Path) -> None:
     read = annotation(tmp_path, f"<name>cat</name><difficult>1</difficult>{BOX}")
-    assert read == VocAnnotation(100, 50, (VocObject("cat", (1, 2, 30.5, 40), True),))
+    assert (read.width, read.height) == (100, 50)
+    assert read.objects == (Object("cat", (1, 2, 30.5, 40), True),)
 
 
 def test_difficult_after_the_box_is_ignored(tmp_path: Path) -> None:
     read = annotation(tmp_path, f"<name>cat</name>{BOX}<difficult>1</difficult>")
     assert not read.objects[0].difficult
+    assert read.notes == (
+        ("ignored flag", "object 1 (cat): <difficult> after <bndbox> is ignored"),
+        ("decimals in a box", "object 1 (cat): VOC counts whole pixels; decimals are kept"),
+    )
 
 
 def test_parts_of_a_person_are_no_objects(tmp_path: Path) -> None:
@@ -76,8 +83,9 @@ def test_what_is_no_annotation_is_a_sentence(tmp_path: Path) -> None:
 
 def faults(*box: float, name: str = "cat", size: tuple[int | None, int | None] = (100, 50)) -> str:
     xmin, ymin, xmax, ymax = box
-    item = VocObject(name, (xmin, ymin, xmax, ymax), False)
-    return "; ".join(problems_of(VocAnnotation(*size, (item,)), (50, 100), {"cat": 1}))
+    item = Object(name, (xmin, ymin, xmax, ymax), False)
+    found = annotation_findings(Annotation(*size, (item,)), (50, 100), {"cat": 1})
+    return "; ".join(finding.text for finding in found if finding.fault)
 
 
 def test_faults_are_told_apart() -> None:
@@ -90,7 +98,7 @@ def test_faults_are_told_apart() -> None:
     assert "(kat): the class is not in the label map (did you mean 'cat'?)" in faults(
         1, 1, 9, 9, name="kat"
     )
-    assert "XML says 90x50 pixels but the picture has 100x50" in faults(1, 1, 9, 9, size=(90, 50))
+    assert "says 90x50 pixels but the picture has 100x50" in faults(1, 1, 9, 9, size=(90, 50))
 
 
 @settings(max_examples=50, deadline=None)
@@ -118,7 +126,7 @@ def test_what_is_written_is_read(
             f"<bndbox>{edges}</bndbox>"
         )
     read = annotation(tmp_path_factory.mktemp("voc"), *texts)
-    assert read.objects == tuple(VocObject(n.strip(), b, d) for n, b, d in objects)
+    assert read.objects == tuple(Object(n.strip(), b, d) for n, b, d in objects)
 
 
 def test_any_text_is_an_annotation_or_a_sentence(tmp_path: Path) -> None:
