@@ -128,7 +128,7 @@ def main(argv: Sequence[str]) -> int:
     model, weights, out, version = locate(args)
     test = read_test_net(model)
 
-    caffe = load_engine(args.engine, device=args.device)
+    caffe = load_engine(args.engine, device=args.device, nets=[model])
     net = caffe.Net(str(model), str(weights), caffe.TEST)
     started = time.monotonic()
     results, rows = detect(net, test)

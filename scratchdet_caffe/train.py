@@ -13,7 +13,14 @@ from pathlib import Path
 
 from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.cli import Parser, run
-from scratchdet_caffe.engines import DEVICES, ENGINES, load_engine
+from scratchdet_caffe.engines import (
+    DEVICES,
+    ENGINES,
+    describe,
+    load_engine,
+    net_files,
+    output_of,
+)
 from scratchdet_caffe.errors import UserError
 
 LOG = logging.getLogger("caffe")
@@ -68,24 +75,29 @@ def train(args: argparse.Namespace) -> int:
     param = read_solver(args.solver)
     prefix = param.snapshot_prefix
     start = choose_start(prefix, args.snapshot, args.weights, args.resume)
-    caffe = load_engine(args.engine, device=args.device)
-    if args.threads and args.engine == "torch":
-        import torch
+    with output_of(args.engine) as output:
+        caffe = load_engine(args.engine, device=args.device, nets=net_files(param))
+        if args.threads and args.engine == "torch":
+            import torch
 
-        torch.set_num_threads(args.threads)
-    # What is said before the log may be opened waits: a start that fails leaves the folder, with
-    # the log of an earlier run, as it was.
-    with logging_to(waiting := logging.handlers.BufferingHandler(10_000)):
-        solver = caffe.get_solver(str(args.solver))
-        load_start(solver, start)
-        log = prepare_folder(prefix, args.log, start)
-        lines = list(waiting.buffer)
-    shown, progress = shown_on_stderr()
-    with logging_to(log, shown):
-        for line in lines:
-            LOG.handle(line)
-        trace = [GradientTrace(prefix)] if args.trace_gradients else []
-        return Run(solver, param, [*progress, *trace, Alarm()]).go()
+            torch.set_num_threads(args.threads)
+        # What is said before the log may be opened waits: a start that fails leaves the folder,
+        # with the log of an earlier run, as it was.
+        with logging_to(waiting := logging.handlers.BufferingHandler(10_000)):
+            if output:
+                LOG.info(f"Engine: {describe(caffe)}")
+            solver = caffe.get_solver(str(args.solver))
+            load_start(solver, start)
+            log = prepare_folder(prefix, args.log, start)
+            lines = list(waiting.buffer)
+        shown, progress = shown_on_stderr()
+        with logging_to(log, shown):
+            show = progress[0].write if progress else None
+            heard = output.carried(log.baseFilename, show) if output else None
+            for line in lines:
+                LOG.handle(line)
+            trace = [GradientTrace(prefix)] if args.trace_gradients else []
+            return Run(solver, param, [*progress, *trace, Alarm()], heard=heard).go()
 
 
 if __name__ == "__main__":

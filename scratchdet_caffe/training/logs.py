@@ -13,14 +13,17 @@ from scratchdet_caffe.errors import UserError
 LOG = logging.getLogger("caffe")
 
 
-def open_log(file: Path, append: bool) -> logging.Handler:
+def open_log(file: Path, append: bool) -> logging.FileHandler:
     """Return a handler that writes Caffe's log to ``file``.
 
     Raises:
         UserError: The file cannot be written.
     """
     try:
-        return logging.FileHandler(file, "a" if append else "w", "utf-8")
+        if not append:
+            file.write_bytes(b"")
+        # Appending in any case: with an engine in C++, another process writes to it as well.
+        return logging.FileHandler(file, "a", "utf-8")
     except OSError as error:
         raise UserError(f"{file}: cannot write the log: {error.strerror}") from error
 

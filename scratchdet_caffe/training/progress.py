@@ -59,7 +59,7 @@ class BesideBar(logging.Handler):
         self._bar.write(self.format(record))
 
 
-def shown_on_stderr() -> tuple[logging.Handler, list[Observer]]:
+def shown_on_stderr() -> tuple[logging.Handler, list[ProgressBar]]:
     """Return what shows the log on stderr, and the progress bar below it on a terminal."""
     if not sys.stderr.isatty():
         return logging.StreamHandler(), []

@@ -33,6 +33,8 @@ class Run:
         observers: Who is told of the run; see the room's docstring.
         signals: What signals do.
         saves: Whether a stop by this signal writes a snapshot; the default: by any.
+        heard: Returns the lines of the log that came since its last call by another way than
+            Python's logging: those of an engine in C++.
 
     Attributes:
         loss: Of the last iteration, the sum of the loss blobs; NaN before the first.
@@ -48,6 +50,7 @@ class Run:
         observers: Iterable[Observer] = (),
         signals: Signals | None = None,
         saves: Callable[[signal.Signals], bool] = lambda number: True,
+        heard: Callable[[], Iterable[str]] | None = None,
     ) -> None:
         self.solver, self.param = solver, param
         self.observers = list(observers)
@@ -56,6 +59,7 @@ class Run:
         self.last_test: TestScores | None = None
         self.status: int | None = None
         self._saves = saves
+        self._heard = heard or (lambda: ())
         self._first = solver.iter
         self._log = LogReader()
         self._losses = [blob for blob, w in solver.net.blob_loss_weights.items() if w]
@@ -127,6 +131,8 @@ class Run:
         self._tell("gradients_ready")
 
     def _tell_of_tests(self) -> None:
+        for line in self._heard():
+            self.hear(line)
         for scores in self._log.take_tests():
             self.last_test = scores
             self._tell("after_test")

@@ -73,7 +73,7 @@ def load_start(solver: Any, start: Start) -> None:
         solver.net.copy_from(file)
 
 
-def prepare_folder(prefix: str, log: Path | None, start: Start) -> logging.Handler:
+def prepare_folder(prefix: str, log: Path | None, start: Start) -> logging.FileHandler:
     """Make the folder of the snapshots ready and open the log, by default ``train.log`` in it.
 
     A run from the start moves an earlier run's snapshots and log aside: nothing is lost, and

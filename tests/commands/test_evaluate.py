@@ -77,7 +77,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A trained job in the current folder, and the stand-in engine."""
     monkeypatch.chdir(tmp_path)
     caffe = types.SimpleNamespace(Net=StandInNet, TEST=1)
-    monkeypatch.setattr(evaluate, "load_engine", lambda name, device: caffe)
+    monkeypatch.setattr(evaluate, "load_engine", lambda name, device, nets: caffe)
 
     job = Path("job")
     job.mkdir()
