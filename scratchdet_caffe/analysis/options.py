@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from scratchdet_caffe.analysis.diff import compare
+from scratchdet_caffe.analysis.diff_text import comparisons_json, comparisons_text
 from scratchdet_caffe.analysis.read import read_net_file
 from scratchdet_caffe.analysis.summary import summarise
 from scratchdet_caffe.analysis.summary_text import summary_json, summary_text
@@ -21,6 +23,20 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--summary",
         metavar="NET",
         help="print layers, shapes, parameters, FLOPs, receptive fields and strides",
+    )
+    tools.add_argument(
+        "--diff",
+        nargs=2,
+        metavar=("LEFT", "RIGHT"),
+        help="compare two nets, solvers or job folders by meaning; status 1 if they differ",
+    )
+    tools.add_argument(
+        "--ignore",
+        metavar="WORD",
+        action="append",
+        default=[],
+        help="--diff: a field (source) or kind (renamed, blob, order) that does not count; "
+        "may be repeated",
     )
     tools.add_argument("--phase", choices=("TRAIN", "TEST"), help="the net of this phase")
     tools.add_argument(
@@ -42,6 +58,11 @@ def run_tool(args: argparse.Namespace) -> int | None:
         summary = summarise(_view(args, args.summary))
         print(summary_json(summary) if args.json else summary_text(summary))
         return 0
+    if args.diff:
+        left, right = args.diff
+        comparisons = compare(left, right, args.ignore)
+        print(comparisons_json(comparisons) if args.json else comparisons_text(comparisons))
+        return int(any(comparison.differences for comparison in comparisons))
     return None
 
 
