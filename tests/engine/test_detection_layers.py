@@ -163,3 +163,15 @@ def test_shapes_that_do_not_fit_name_the_blob() -> None:
     bottoms[1] = bottoms[1][:, :-4]
     with pytest.raises(LayerError, match=r"'b1' has shape \(3, 116\).* need \(3, 120\)"):
         loss_of(bottoms)
+
+
+@pytest.mark.parametrize("fourth", [(3, 3, 8, 8), (1, 1, 5, 8)])
+def test_the_picture_that_ssd_draws_on_is_no_arm(fourth: tuple[int, ...]) -> None:
+    bottoms = batch()[:3]
+
+    def detect(*more: Tensor) -> Tensor:
+        param = pb.LayerParameter(name="lut", type="DetectionOutput")
+        param.detection_output_param.num_classes = 4
+        return build(param, [*bottoms, *more])(*bottoms, *more)[0]
+
+    assert torch.equal(detect(torch.rand(fourth)), detect())

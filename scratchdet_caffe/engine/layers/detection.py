@@ -15,6 +15,7 @@ from scratchdet_caffe.engine.detection.output import candidates, detections
 from scratchdet_caffe.engine.detection.pixels import pixel_overlap, read_sizes, to_pixels
 from scratchdet_caffe.engine.detection.priors import prior_boxes
 from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
+from scratchdet_caffe.engine.shapes.detection import arm_bottoms
 from scratchdet_caffe.engine.shapes.registry import Spec
 from scratchdet_caffe.errors import UserError
 
@@ -120,6 +121,7 @@ def _objectness(arm_conf: Tensor, least: float) -> Tensor:
 class DetectionOutput(Layer):
     """Detections from (loc, conf, prior [, ARM conf [, ARM loc]]).
 
+    A fourth bottom of four axes is SSD's picture to draw on, and left alone: nothing is drawn.
     With a ``save_output_param`` they are also written to files, after each round of images.
     """
 
@@ -137,11 +139,12 @@ class DetectionOutput(Layer):
         boxes, variances = prior.reshape(2, -1, 4)
         images, priors = len(loc), len(boxes)
         scores = conf.reshape(images, priors, -1)
-        if len(bottoms) > 3:
+        arm = bottoms[3 : 3 + len(arm_bottoms([tuple(b.shape) for b in bottoms]))]
+        if arm:
             # Ruled out by the ARM: class 0 for sure, whatever the background's label is.
             nothing = torch.zeros_like(scores[0, 0])
             nothing[0] = 1
-            possible = _objectness(bottoms[3], p.objectness_score)
+            possible = _objectness(arm[0], p.objectness_score)
             scores = torch.where(possible[..., None], scores, nothing)
         threshold = p.confidence_threshold if p.HasField("confidence_threshold") else -torch.inf
         top_k = p.nms_param.top_k if p.nms_param.HasField("top_k") else -1
@@ -149,9 +152,9 @@ class DetectionOutput(Layer):
         image, label, place = found.unbind(1)
         divisor = None if p.variance_encoded_in_target else variances[place]
         anchors = boxes[place]
-        if len(bottoms) > 4:
+        if len(arm) > 1:
             anchors = decode(
-                bottoms[4].reshape(images, priors, 4)[image, place], anchors, divisor, p.code_type
+                arm[1].reshape(images, priors, 4)[image, place], anchors, divisor, p.code_type
             )
         group = label if not p.share_location else torch.zeros_like(label)
         offsets = loc.reshape(images, priors, -1, 4)[image, place, group]

@@ -140,12 +140,23 @@ def multibox_loss(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     return Spec(tops=((),))
 
 
+def arm_bottoms(bottoms: Sequence[Shape]) -> Sequence[Shape]:
+    """Return the ARM's predictions among the bottoms of a DetectionOutput layer.
+
+    RefineDet's layer takes one or two, (N, P * 2) and (N, P * 4). The fourth bottom of SSD's, which
+    has four axes, is for drawing: its pictures, or in early nets its labels.
+    """
+    is_for_drawing = len(bottoms) == 4 and len(bottoms[3]) == 4
+    return () if is_for_drawing else bottoms[3:]
+
+
 @rule("DetectionOutput")
 def detection_output(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     """DetectionOutput: as many rows of 7 as there are detections; (1, 1, 1, 7) until it runs."""
     p = layer.detection_output_param
     arity(layer, bottoms, 3, 5)
-    _check_predictions(layer, bottoms, p.num_classes, p.share_location, bottoms[3:])
+    arm = arm_bottoms(bottoms)
+    _check_predictions(layer, bottoms[: 3 + len(arm)], p.num_classes, p.share_location, arm)
     check(
         layer,
         not p.share_location or p.background_label_id >= 0,
