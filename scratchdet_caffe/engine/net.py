@@ -231,7 +231,10 @@ class Net(nn.Module):
         return self._plans[keep, layers]
 
     def _draw(self, source: Source) -> tuple[Tensor, ...]:
-        return tuple(top.to(self.device, non_blocking=True) for top in source())
+        tops = tuple(top.to(self.device, non_blocking=True) for top in source())
+        if not (self.graph.force_backward and torch.is_grad_enabled()):
+            return tops
+        return tuple(top.detach().requires_grad_(top.is_floating_point()) for top in tops)
 
 
 def _learns(layer: Layer) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from scratchdet_caffe import glog
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.checks import check_solver
 from scratchdet_caffe.engine.debug import debug_info
 from scratchdet_caffe.engine.net import Net
 from scratchdet_caffe.engine.params import Param
@@ -20,7 +21,6 @@ from scratchdet_caffe.engine.rates import LearningRate
 from scratchdet_caffe.engine.solver_nets import NetSource, test_sources, train_source
 from scratchdet_caffe.engine.testing import test_net
 from scratchdet_caffe.engine.updates import add_scaled, update_rule
-from scratchdet_caffe.errors import UserError
 
 LOG = logging.getLogger("caffe")
 Feed = Callable[[], Mapping[str, Tensor]]
@@ -59,10 +59,7 @@ class Solver:
         self.seed = param.random_seed if param.random_seed >= 0 else random.getrandbits(31)
         self.rule, slots = update_rule(param)
         self.rate = LearningRate(param)
-        if param.iter_size < 1:
-            raise UserError("solver: iter_size must be at least 1")
-        if param.regularization_type not in ("L1", "L2"):
-            raise UserError("solver: regularization_type must be L1 or L2")
+        check_solver(param)
         self.net = self._make(train_source(param), pb.TRAIN, device)
         self.test_nets = [self._make(source, pb.TEST, device) for source in test_sources(param)]
         for test in self.test_nets:

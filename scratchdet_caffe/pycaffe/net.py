@@ -14,15 +14,16 @@ import numpy.typing as npt
 
 from scratchdet_caffe.caffeproto import hdf5, read_net
 from scratchdet_caffe.engine import net as engine
-from scratchdet_caffe.engine.layers.common import Split
 from scratchdet_caffe.engine.layers.data import Input, Source
+from scratchdet_caffe.engine.layers.dummy import DummyData
 from scratchdet_caffe.engine.layers.memory import MemoryData
 from scratchdet_caffe.engine.shapes.registry import spec_of
 from scratchdet_caffe.engine.weights import load_weights, save_weights, to_message
 from scratchdet_caffe.errors import UserError, nearest
 from scratchdet_caffe.pycaffe import mode
 from scratchdet_caffe.pycaffe.batches import batches, collect
-from scratchdet_caffe.pycaffe.blob import Array, Blob, CopyBlob, ParamBlob, ReshapedBlob
+from scratchdet_caffe.pycaffe.blob import Array, Blob, ParamBlob, ReshapedBlob
+from scratchdet_caffe.pycaffe.net_blobs import blobs_of
 from scratchdet_caffe.pycaffe.passes import Passes
 from scratchdet_caffe.pycaffe.python_layer import PythonLayer
 
@@ -79,14 +80,7 @@ class Net:
 
     def _attach(self, net: engine.Net) -> None:
         self._net = net
-        self.blobs: OrderedDict[str, Blob] = OrderedDict()
-        for blob, value in net.graph.last.items():
-            self.blobs[blob] = Blob(net.shapes[value])
-        for node, layer in zip(net.graph.nodes, net.layers):
-            if isinstance(layer, Split):
-                source = self.blobs[node.layer.bottom[0]]
-                for top, value in zip(node.layer.top, node.tops):
-                    self.blobs[top] = CopyBlob(net.shapes[value], source)
+        self.blobs = blobs_of(net)
         self._passes = Passes(net, self.blobs)
         self._show_params()
 
@@ -275,6 +269,11 @@ class Net:
                 shapes = [self.blobs[top].shape for top in node.layer.top]
             elif isinstance(layer, PythonLayer):
                 shapes = layer.reshaped(bottoms)
+            elif isinstance(layer, DummyData):
+                shapes = [
+                    self.blobs[top].shape if i in layer.constants else layer.top_shapes[i]
+                    for i, top in enumerate(node.layer.top)
+                ]
             elif isinstance(layer, Source):
                 continue
             else:

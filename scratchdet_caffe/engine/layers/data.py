@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.engine.fillers import fill
 from scratchdet_caffe.engine.layers.base import Context, Drawing, Layer, Tops, layer
-from scratchdet_caffe.engine.random import derived_seed, generator
+from scratchdet_caffe.engine.random import derived_seed
 from scratchdet_caffe.engine.shapes.registry import Shape, Spec
-from scratchdet_caffe.errors import UserError
 
 if TYPE_CHECKING:
     from scratchdet_caffe.data import Batches
@@ -76,35 +74,3 @@ class AnnotatedData(Source):
 
     def close(self) -> None:
         self.batches.close()
-
-
-@layer("DummyData")
-class DummyData(Source):
-    """Tops filled by fillers: constants, or random numbers anew for every pass.
-
-    The numbers of a pass depend on the seed, the layer's name and the pass (`position`) alone.
-    """
-
-    @property
-    def per_pass(self) -> int:
-        """A pass is counted as one."""
-        return 1
-
-    def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
-        super().__init__(param, spec, context)
-        self.top_shapes = spec.tops
-        self.position = 0
-        self._fillers = list(param.dummy_data_param.data_filler) or [pb.FillerParameter()]
-
-    def forward(self, *bottoms: Tensor) -> Tops:
-        tops = []
-        for i, shape in enumerate(self.top_shapes):
-            top = torch.zeros(shape)
-            random = generator(self.context.seed, "dummy", self.param.name, i, self.position)
-            try:
-                fill(top, self._fillers[i % len(self._fillers)], random)
-            except UserError as error:
-                raise self.error(str(error)) from error
-            tops.append(top)
-        self.position += 1
-        return tuple(tops)
