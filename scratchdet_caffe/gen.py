@@ -138,14 +138,15 @@ def _report(job: Job) -> str:
     for source in job.sources:
         height, width = shapes.blobs[source.blob][2:]
         ratios = ", ".join(f"{ratio:g}" for ratio in source.aspect_ratios)
-        sizes = (f"{value:.4g}" for value in (source.step, source.min_size, source.max_size))
+        numbers = (source.step, source.min_size, source.max_size)
+        sizes = ("-" if number is None else f"{number:.4g}" for number in numbers)
         rows.append((source.blob, f"{height}x{width}", *sizes, ratios, source.priors))
     head = ("source", "map", "step", "min size", "max size", "aspect ratios", "priors")
     # BatchNorm's blobs are statistics, not parameters.
     learned = (layer.params for layer in shapes.layers if layer.type != "BatchNorm")
     parameters = sum(math.prod(shape) for params in learned for shape in params)
     flops = sum(layer.flops for layer in shapes.layers)
-    priors = shapes.blobs["mbox_priorbox"][2] // 4
+    priors = shapes.blobs[job.head.priors][2] // 4
     size = job.recipe.size
     return "\n".join(
         [

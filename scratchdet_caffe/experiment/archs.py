@@ -71,7 +71,8 @@ class Arch:
         about: One line for ``gen --list``.
         family: ``root_resnet``, ``resnet`` or ``vgg``: how layers are named; also a word of a
             recipe's ``when``.
-        block: ``basic`` (two 3x3 convolutions), ``bottleneck`` (1x1, 3x3, 1x1) or ``plain``.
+        block: ``basic`` (two 3x3 convolutions), ``bottleneck`` (1x1, 3x3, 1x1) or ``plain``;
+            a word of ``when``, too.
         stem: The root block; None where the stages begin at the image.
         stages: From the finest to the coarsest.
         extras: The kind of the levels behind the stages, ``residual`` or ``plain``.

@@ -16,11 +16,20 @@ class Head:
             gives the macros ``predictions`` (layers up to the concatenated blobs), ``loss``
             and ``detections``.
         about: One line for ``gen --list``.
+        priors: The blob that holds the priors of all sources.
+        refines: Whether a second set of maps, made from the sources, is predicted from, too.
     """
 
     name: str
     about: str
+    priors: str
+    refines: bool = False
 
 
 HEADS: Registry[Head] = Registry("head")
-HEADS.add(Head("ssd", "one 3x3 convolution each for boxes and classes on every source (SSD)"))
+HEADS.add(
+    Head("ssd", "one 3x3 convolution each for boxes and classes on every source", "mbox_priorbox")
+)
+HEADS.add(
+    Head("refinedet", "RefineDet: ARM, TCB and ODM on four sources", "arm_priorbox", refines=True)
+)

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from scratchdet_caffe.experiment.archs import Arch
+from scratchdet_caffe.experiment.blocks import scaled
 from scratchdet_caffe.experiment.body import Body
 from scratchdet_caffe.experiment.datasets import Dataset
 from scratchdet_caffe.experiment.heads import Head
 from scratchdet_caffe.experiment.layout import make_body
 from scratchdet_caffe.experiment.recipe import Recipe
-from scratchdet_caffe.experiment.sources import Source, make_sources
+from scratchdet_caffe.experiment.sources import Refined, Source, make_refined, make_sources
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,15 @@ class Job:
     def sources(self) -> tuple[Source, ...]:
         """The maps that are predicted from, finest first."""
         return make_sources(self.body.sources, self.recipe)
+
+    @cached_property
+    def refined(self) -> tuple[Refined, ...]:
+        """The maps that a head like RefineDet's makes of the sources, finest first."""
+        return make_refined(self.sources, self.recipe) if self.head.refines else ()
+
+    @property
+    def tcb_channels(self) -> int:
+        return scaled(self.recipe.tcb.channels, self.recipe.backbone.width)
 
     @property
     def test_batch(self) -> int:

@@ -18,7 +18,7 @@ from scratchdet_caffe.experiment.archs import (
 from scratchdet_caffe.experiment.blocks import make_blocks, scaled
 from scratchdet_caffe.experiment.body import Block, Body, Conv, Level, Pool, new_conv
 from scratchdet_caffe.experiment.names import NAMES, Names, suffixed, vgg_behind
-from scratchdet_caffe.experiment.pyramid import CLOSE, HALVE, KEEP, Window, shrink, step_after
+from scratchdet_caffe.experiment.pyramid import HALVE, KEEP, Window, shrink, step_after
 from scratchdet_caffe.experiment.recipe import Backbone, Pyramid
 from scratchdet_caffe.experiment.registry import unknown
 
@@ -96,8 +96,6 @@ def _check(arch: Arch, backbone: Backbone, pyramid: Pyramid) -> None:
         raise unknown("value of backbone.extras", backbone.extras, list(EXTRAS))
     if not backbone.width > 0:
         raise UserError(f"backbone.width is {backbone.width}, but must be above 0")
-    if pyramid.final_kernel not in (HALVE.kernel, CLOSE.kernel):
-        raise UserError(f"pyramid.final_kernel is {pyramid.final_kernel}, but must be 3 or 4")
     _check_stem(arch, backbone)
     if arch.block == "plain" and backbone.strides is not None:
         raise UserError(f"backbone.strides: {arch.name} halves its maps by pooling")
@@ -226,7 +224,7 @@ def _extras(
         if meant == 1:
             return
         name = f"conv{number}"
-        window = shrink(meant, pyramid.final_kernel)
+        window = shrink(meant, pyramid.halve_even)
         meant = window.over(meant)
         step = step_after(window, step, meant, size)
         if name in pyramid.unshrunk:

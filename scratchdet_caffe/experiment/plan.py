@@ -24,7 +24,7 @@ BN_CHOICES = {
     "head": (False, True),
     "none": (False, False),
 }
-"""``--bn`` word -> (backbone.bn, head.bn)."""
+"""``--bn`` word -> whether the backbone has BatchNorm, and whether TCB and head do."""
 
 Changes = list[Mapping[str, Any]]
 
@@ -67,7 +67,8 @@ def plan(
         if bn not in BN_CHOICES:
             raise unknown("value of --bn", bn, list(BN_CHOICES))
         backbone, head = BN_CHOICES[bn]
-        flags += [nested("backbone.bn", backbone), nested("head.bn", head)]
+        flags += [nested(f"{part}.bn", head) for part in ("tcb", "head")]
+        flags.append(nested("backbone.bn", backbone))
     if batch is not None:
         flags.append(nested("data.batch_size", batch))
     settled = _settle(recipe, found_arch, data, flags, max_iter, settings)
@@ -85,7 +86,7 @@ def plan(
         "job": name,
     }
     default_name = f"{recipe}_{settled.size}" + (f"_bn-{bn}" if bn else "")
-    return Job(
+    job = Job(
         arch=found_arch,
         head=HEADS[settled.head.type],
         dataset=data,
@@ -94,6 +95,8 @@ def plan(
         name=name or default_name,
         asked={key: value for key, value in asked.items() if value is not None and value != []},
     )
+    _ = job.sources, job.refined  # refuses here what cannot be laid out
+    return job
 
 
 def _settle(
@@ -109,7 +112,7 @@ def _settle(
     The head and the size decide which tables of the recipe hold, so they are settled first.
     """
     given = [parse_setting(text) for text in settings]
-    words = [arch.name, arch.family, data.name, data.family]
+    words = [arch.name, arch.family, arch.block, data.name, data.family]
     first = load_recipe(name, words, [*flags, *given])
     words += [first.head.type, str(first.size)]
     derived: Changes = []
@@ -117,8 +120,10 @@ def _settle(
         derived.append(_rescaled(load_recipe(name, words, flags), max_iter))
     settled = load_recipe(name, words, [*flags, *derived, *given])
     _check(settled)
-    sources = make_body(arch, settled.size, settled.backbone, settled.pyramid).sources
     priors = settled.priors
+    if priors.sizes != "climb":
+        return settled
+    sources = make_body(arch, settled.size, settled.backbone, settled.pyramid).sources
     start = climb_start(len(sources), priors.first_ratio, priors.min_ratio)
     derived.append({"priors": dict(zip(("first_ratio", "min_ratio"), start))})
     return load_recipe(name, words, [*flags, *derived, *given])

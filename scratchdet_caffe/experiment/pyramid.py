@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 HALVE_ABOVE = 5
-"""Maps larger than this halve; smaller ones shrink by an unpadded 3x3 window, as SSD's do."""
+"""Maps larger than this halve; smaller ones lose their border to an unpadded 3x3 window."""
 
 CLIMB_SOURCES = 6
 """The number of sources for which a recipe states the smallest priors: SSD300's."""
@@ -46,15 +46,16 @@ CLOSE = Window(kernel=4, stride=1, pad=1)
 """SSD512's last level: from two cells to one, seeing both."""
 
 
-def shrink(cells: int, final_kernel: int = 3) -> Window:
+def shrink(cells: int, halve_even: bool = True) -> Window:
     """Return the window of the extra level after a map of ``cells``, on the way to 1x1.
 
-    19 -> 10 -> 5 -> 3 -> 1 (SSD300) and 32 -> 16 -> 8 -> 4 -> 2 -> 1 (SSD512);
-    ``final_kernel`` is that of the last step from two cells to one.
+    Maps above 5 cells halve, smaller ones lose their border: 19 -> 10 -> 5 -> 3 -> 1 (SSD300).
+    With ``halve_even``, 4 cells halve, too, and a 4x4 window closes 2: 32 -> 16 -> 8 -> 4 -> 2
+    -> 1 (SSD512).
     """
     if cells == 2:
-        return CLOSE if final_kernel == CLOSE.kernel else HALVE
-    return HALVE if cells > HALVE_ABOVE else SHRINK
+        return CLOSE if halve_even else HALVE
+    return HALVE if cells > HALVE_ABOVE or (halve_even and cells % 2 == 0) else SHRINK
 
 
 def step_after(window: Window, step: float, cells: int, size: int) -> float:

@@ -29,7 +29,7 @@ class Pyramid:
         unshrunk: Extra levels kept at the map below by mistake: stride 1 and padding 1, while
             steps are still those of the pyramid meant (a quirk of the authors' releases).
         padded: Extra levels below 5 cells have a padded 3x3/2 window instead of an unpadded one.
-        final_kernel: Side of the window that makes one cell of two: 3, or SSD512's 4.
+        halve_even: Extra levels on 4 and 2 cells halve them as SSD512's do (`pyramid.shrink`).
         sources: Number of maps that are predicted from; None for all down to one cell.
     """
 
@@ -37,7 +37,7 @@ class Pyramid:
     taps: str
     unshrunk: tuple[str, ...]
     padded: bool
-    final_kernel: int
+    halve_even: bool
     sources: int | None = None
 
 
@@ -110,6 +110,17 @@ class Backbone(Part):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tcb(Part):
+    """RefineDet's transfer connection blocks, and the blocks that a head inserts.
+
+    Attributes:
+        channels: Of each convolution, before the width multiplier.
+    """
+
+    channels: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeadParams(Part):
     """The prediction convolutions.
 
@@ -117,17 +128,22 @@ class HeadParams(Part):
         type: A word of ``heads.HEADS``.
         l2_norm: Initial scales of the L2 normalisation of the finest sources, finest first;
             sources beyond have none.
+        inter: RefineDet on ResNet inserts a bottleneck block before the predictions of each
+            map; the channels of its 3x3 convolution, before the width multiplier, 0 for none.
     """
 
     type: str
     l2_norm: tuple[float, ...] = ()
+    inter: int = 0
 
 
 @dataclass(frozen=True)
 class Priors:
-    """Prior boxes: sizes by ratio (percent of the input, see `pyramid.climbing_sizes`).
+    """Prior boxes.
 
     Attributes:
+        sizes: ``climb``: they climb from source to source, in percent of the input
+            (`pyramid.climbing_sizes`); ``steps``: one size on each source, four times its step.
         first_ratio: Smallest prior of the first of six sources, percent; more sources lower it
             and the next (`pyramid.climb_start`).
         min_ratio: Smallest prior of the second source, percent.
@@ -138,8 +154,10 @@ class Priors:
         clip: Whether priors are cut at the border.
         variance: Of the four encoded coordinates.
         offset: Of the first centre, in steps.
+        whole_pixels: Sizes are cut to whole pixels.
     """
 
+    sizes: str
     first_ratio: int
     min_ratio: int
     max_ratio: int
@@ -149,6 +167,7 @@ class Priors:
     clip: bool
     variance: tuple[float, ...]
     offset: float
+    whole_pixels: bool = False
 
 
 @dataclass(frozen=True)
@@ -183,7 +202,11 @@ class Data:
 
 @dataclass(frozen=True)
 class Loss:
-    """MultiBoxLoss."""
+    """MultiBoxLoss.
+
+    Attributes:
+        objectness_score: RefineDet: a prior that the ARM gives less is a negative too easy.
+    """
 
     loc_weight: float
     overlap_threshold: float
@@ -191,6 +214,7 @@ class Loss:
     neg_pos_ratio: float
     neg_overlap: float
     normalization: str
+    objectness_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -201,6 +225,7 @@ class Detection:
         max_test_batch: The test batch is the largest divisor of the image count up to this:
             a test round then sees every image once.
         save_output: Whether DetectionOutput writes result files while testing.
+        objectness_score: RefineDet: a prior that the ARM gives less is no object.
     """
 
     nms_threshold: float
@@ -212,6 +237,7 @@ class Detection:
     ap_version: str
     max_test_batch: int
     save_output: bool
+    objectness_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -253,6 +279,7 @@ class Recipe:
     size: int
     pyramid: Pyramid
     backbone: Backbone
+    tcb: Tcb
     head: HeadParams
     priors: Priors
     data: Data

@@ -3,6 +3,7 @@
 ``extends`` names the recipe (or recipes, in order) to start from. A table ``[when.WORD]`` holds
 for one arch, family of archs, dataset, head or size only; ``[when."WORD WORD"]`` where all of
 them hold. Later tables win: the base, its ``when``, this file, its ``when``, then ``--set``.
+``[parts]`` holds for the backbone, the TCB and the head where these say nothing themselves.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ def load_recipe(
     table = _settled(name, frozenset(words))
     for change in changes:
         table = _over(table, change)
+    alike = table.pop("parts", {})
+    for part in ("backbone", "tcb", "head"):
+        table[part] = _over(alike, table.get(part, {}))
     return build(Recipe, table, f"recipe {name}")
 
 

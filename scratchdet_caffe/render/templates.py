@@ -43,6 +43,7 @@ def _environment() -> jinja2.Environment:
     environment.globals["new_conv"] = new_conv
     environment.filters["quoted"] = lambda text: json.dumps(text, ensure_ascii=False)
     environment.filters["shell"] = shlex.quote
+    environment.filters["append"] = lambda text, suffix: f"{text}{suffix}"
     return environment
 
 

@@ -144,7 +144,6 @@ def test_unknown_words_name_the_nearest() -> None:
     ("arch", "setting", "sentence"),
     [
         ("root_resnet34", "backbone.width=0", "backbone.width is 0.0, but must be above 0"),
-        ("root_resnet34", "pyramid.final_kernel=5", "but must be 3 or 4"),
         ("resnet18", "backbone.strides=[1, 2]", "one stride of 1 or more for each of conv2, conv3"),
         ("vgg16", "backbone.strides=[1, 1, 2, 2, 2]", "vgg16 halves its maps by pooling"),
         ("vgg16", "backbone.stem.kernel=5", "vgg16 has no stem to change"),

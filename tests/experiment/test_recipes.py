@@ -32,6 +32,7 @@ def test_every_recipe_settles_for_every_arch_and_dataset(name: str) -> None:
 def test_when_names_words_that_exist(path: Path) -> None:
     words = {word for key in toml.loads(path.read_text()).get("when", {}) for word in key.split()}
     known = {arch.name for arch in ARCHS} | {arch.family for arch in ARCHS}
+    known |= {arch.block for arch in ARCHS}
     known |= {data.name for data in DATASETS} | {"voc"} | {head.name for head in HEADS}
     assert all(word in known or word.isdigit() for word in words)
 

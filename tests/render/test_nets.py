@@ -24,12 +24,14 @@ def layers_of(net: pb.NetParameter, kind: str) -> list[pb.LayerParameter]:
 
 SOME_ARCHS = ("root_resnet34", "root_resnet18", "resnet50", "vgg16")
 COMBINATIONS = [
-    *itertools.product([arch.name for arch in ARCHS], recipe_names(), (64, 300), (None,)),
-    *itertools.product(SOME_ARCHS, recipe_names(), (160,), BN_CHOICES),
+    *itertools.product([arch.name for arch in ARCHS], recipe_names(), (64, 320), (None,)),
+    *itertools.product(SOME_ARCHS, recipe_names(), (128,), BN_CHOICES),
+    # A TCB needs maps that double, and others do not.
+    *itertools.product(SOME_ARCHS, {*recipe_names()} - {"refinedet"}, (300,), (None,)),
 ]
 
 
-@pytest.mark.parametrize(("arch", "recipe", "size", "bn"), COMBINATIONS)
+@pytest.mark.parametrize(("arch", "recipe", "size", "bn"), sorted(COMBINATIONS, key=str))
 def test_maps_and_priors_are_those_planned(
     arch: str, recipe: str, size: int, bn: str | None
 ) -> None:
@@ -39,9 +41,10 @@ def test_maps_and_priors_are_those_planned(
     for source in job.sources:
         assert shapes.blobs[source.blob][2:] == (source.cells, source.cells)
     priors = sum(source.priors for source in job.sources)
-    assert shapes.blobs["mbox_priorbox"] == (1, 2, priors * 4)
-    assert shapes.blobs["mbox_loc"] == (1, priors * 4)
-    assert shapes.blobs["mbox_conf"] == (1, priors * 21)
+    assert shapes.blobs[job.head.priors] == (1, 2, priors * 4)
+    last = "odm" if job.head.refines else "mbox"
+    assert shapes.blobs[f"{last}_loc"] == (1, priors * 4)
+    assert shapes.blobs[f"{last}_conf"] == (1, priors * 21)
     names = [layer.name for layer in net.layer]
     assert len(set(names)) == len(names)
 
@@ -57,7 +60,7 @@ def test_train_and_test_nets_can_be_wired(net: str) -> None:
 
 
 def test_only_detections_are_left_unread() -> None:
-    for arch, recipe, size in itertools.product(SOME_ARCHS, recipe_names(), (64, 300)):
+    for arch, recipe, size in itertools.product(SOME_ARCHS, recipe_names(), (64, 320)):
         net = net_of(plan(arch, "voc0712", recipe, size=size))
         read = {bottom for layer in net.layer for bottom in layer.bottom}
         unread = {top for layer in net.layer for top in layer.top} - read

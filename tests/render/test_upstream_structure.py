@@ -24,6 +24,7 @@ from scratchdet_caffe.render import job_files
 UPSTREAM = {
     "scratchdet_root_resnet34_voc": ("root_resnet34", "voc0712", "release-caffe"),
     "ssd300_vgg16_voc": ("vgg16", "voc0712", "ssd"),
+    "refinedet320_vgg16_voc": ("vgg16", "voc0712", "refinedet"),
 }
 RENAMED_TYPES = {"BatchNorm", "Scale", "ReLU", "Eltwise"}
 OWN_PATHS = {"train_net", "test_net", "snapshot_prefix", "output_directory"}
