@@ -32,7 +32,7 @@ class Start:
 def choose_start(
     prefix: str, snapshot: str | None = None, weights: str | None = None, resume: bool = False
 ) -> Start:
-    """Return where to start; at most one of the three ways may be asked for.
+    """Return where to start; ``resume`` may have ``weights`` beside it, for the first start.
 
     Args:
         prefix: The solver's ``snapshot_prefix``.
@@ -45,16 +45,17 @@ def choose_start(
     """
     if weights and not all(weights.split(",")):
         raise UserError(f"--weights '{weights}' names an empty file: give F or F,F")
-    if sum(map(bool, (snapshot, weights, resume))) > 1:
-        raise UserError("give only one of --snapshot, --weights and --resume")
+    if snapshot and (weights or resume):
+        raise UserError("give only one of --snapshot, and --weights or --resume")
+    files = tuple(weights.split(",")) if weights else ()
     if resume:
         state, passed_over = newest_complete(prefix)
         for reason in passed_over:
             say(f"passed over: {reason}")
-        return Start(None if state is None else str(state))
+        return Start(None, files) if state is None else Start(str(state))
     if snapshot and not Path(snapshot).is_file():
         raise UserError(f"{snapshot}: no such snapshot")
-    return Start(snapshot, tuple(weights.split(",")) if weights else ())
+    return Start(snapshot, files)
 
 
 def load_start(solver: Any, start: Start) -> None:
