@@ -62,3 +62,24 @@ def text_table(head: Sequence[str], rows: Iterable[Sequence[object]], left: int 
         return "  ".join(aligned).rstrip()
 
     return "\n".join([line(cells[0]), "  ".join("-" * w for w in widths), *map(line, cells[1:])])
+
+
+def print_table(
+    head: Sequence[str], rows: Sequence[Sequence[object]], last: Sequence[object] | None = None
+) -> None:
+    """Print a table on standard output, ``last`` as its sum; drawn with lines on a terminal."""
+    if not sys.stdout.isatty():
+        print(text_table(head, [*rows, *([last] if last else [])]))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*map(str, row))
+    if last:
+        table.add_section()
+        table.add_row(*map(str, last), style="bold")
+    Console().print(table)

@@ -1,7 +1,7 @@
-"""Score a trained detector on its test set: VOC's mAP, and the one of the training log.
+"""Score a detector: a trained net on its test set, or files of detections.
 
-Runs the TEST net once over the set through the pycaffe API, of whichever engine, and writes
-``results/metrics.json``, ``results/detections.json`` and ``results/comp4_det_test_*.txt``.
+A net runs through the pycaffe API, of whichever engine. ``results/`` gets ``metrics.json``,
+``detections.json`` and the files that VOC's and COCO's tools take.
 """
 
 from __future__ import annotations
@@ -9,26 +9,111 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_solver
-from scratchdet_caffe.cli import Parser, run, text_table
+from scratchdet_caffe.cli import Parser, run
 from scratchdet_caffe.engines import DEVICES, ENGINES, load_engine
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import write_text
 from scratchdet_caffe.metrics import (
+    BOUNDS,
     ELEVEN_POINT,
+    check_bounds,
+    coco_summary,
     summary,
+    write_coco_results,
     write_detection_files,
     write_results,
 )
-from scratchdet_caffe.scoring import detect, read_test_net
+from scratchdet_caffe.report.scores import print_classes, print_coco
+from scratchdet_caffe.scoring import (
+    EvaluatedNet,
+    Scored,
+    detect,
+    open_test_net,
+    read_found,
+    read_ground_truth,
+    read_test_net,
+)
 from scratchdet_caffe.snapshots import find_snapshots
 
 EXIT_BELOW_MINIMUM = 1
+
+
+def parser() -> Parser:
+    """Return the parser of the command's options."""
+    made = Parser(
+        "evaluate",
+        "Score a trained detector on its test set, or files of detections against a ground truth:\n"
+        "AP per class and mAP by VOC's 11-point and area rules, and as in the training log.",
+        "python -m scratchdet_caffe.evaluate models/root_resnet34/voc0712/release-caffe_300\n"
+        "  python -m scratchdet_caffe.evaluate --detections results --ground-truth VOCdevkit",
+    )
+    net = made.add_argument_group("a net")
+    net.add_argument(
+        "job",
+        nargs="?",
+        type=Path,
+        metavar="JOB_DIR",
+        help="folder with test.prototxt and snapshots, of which the newest is scored",
+    )
+    net.add_argument("--model", type=Path, help="another test.prototxt")
+    net.add_argument("--weights", type=Path, help="another .caffemodel")
+    net.add_argument("--engine", choices=ENGINES, default="torch")
+    net.add_argument("--device", choices=DEVICES, default="cpu")
+    net.add_argument(
+        "--batch", type=int, metavar="N", help="images per forward (default: the prototxt's)"
+    )
+    files = made.add_argument_group("files")
+    files.add_argument(
+        "--detections",
+        type=Path,
+        metavar="PATH",
+        help="folder of comp4_det_test_<class>.txt, COCO's results JSON, ILSVRC's lines (.txt), "
+        "or the detections.json of an earlier run",
+    )
+    files.add_argument(
+        "--ground-truth",
+        type=Path,
+        metavar="PATH",
+        help="folder that prepare made, VOC folder, or COCO's instances JSON",
+    )
+    files.add_argument("--image-set", default="test", help="of a VOC folder (default: test)")
+    files.add_argument("--classes", help="of a VOC folder: a,b,c (default: those it names)")
+    files.add_argument("--pictures-from", type=Path, metavar="DIR", help="pictures of COCO's JSON")
+    how = made.add_argument_group("scoring")
+    how.add_argument("--coco", action="store_true", help="COCO's numbers, too; a COCO set has them")
+    how.add_argument(
+        "--sizes",
+        type=_sizes,
+        metavar="M,L",
+        help="sides in pixels from which on objects are medium and large (default: 32,96)",
+    )
+    how.add_argument(
+        "--iou", type=float, help="overlap that finds an object (default: the net's, 0.5)"
+    )
+    how.add_argument("--out", type=Path, metavar="DIR", help="default: JOB_DIR/results")
+    how.add_argument(
+        "--min-map", type=float, metavar="X", help="exit with 1 if the 11-point mAP is lower"
+    )
+    return made
+
+
+def _sizes(text: str) -> tuple[float, float]:
+    try:
+        medium, large = map(float, text.split(","))
+        check_bounds((medium, large))
+    except (ValueError, UserError):
+        raise ArgumentTypeError(
+            f"'{text}' is not two rising sides in pixels, such as 32,96"
+        ) from None
+    return medium, large
 
 
 def newest_weights(folder: Path, solver: pb.SolverParameter) -> Path:
@@ -54,7 +139,10 @@ def locate(args: Any) -> tuple[Path, Path, Path, str]:
     """
     if args.job is None:
         if not (args.model and args.weights):
-            raise UserError("give JOB_DIR, or --model test.prototxt and --weights W.caffemodel")
+            raise UserError(
+                "give JOB_DIR, or --model test.prototxt and --weights W.caffemodel, "
+                "or --detections and --ground-truth"
+            )
         model, weights, version = args.model, args.weights, "11point"
     elif not args.job.is_dir():
         raise UserError(f"{args.job}: no such folder (gen makes the folder of a job)")
@@ -68,86 +156,123 @@ def locate(args: Any) -> tuple[Path, Path, Path, str]:
     return model, weights, args.out or (args.job or weights.parent) / "results", version
 
 
-def print_table(metrics: dict[str, Any], out: Path) -> None:
-    """Print AP per class and the mean, and where the files are."""
-    rules = list(metrics["map"])
-    rows = [
-        [name, *(str(own[key]) for key in ("objects", "difficult", "detections"))]
-        + [_ap(own["ap"][rule]) for rule in rules]
-        for name, own in metrics["classes"].items()
-    ]
-    mean = ["mean", "", "", "", *(_ap(metrics["map"][rule]) for rule in rules)]
-    head = ["class", "objects", "difficult", "found", *rules]
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(*head)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for row in rows:
-            table.add_row(*row)
-        table.add_section()
-        table.add_row(*mean, style="bold")
-        Console().print(table)
-    else:
-        print(text_table(head, [*rows, mean]))
-    print(f"{metrics['weights']}, {metrics['images']} images -> {out / 'metrics.json'}")
-
-
-def _ap(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the command; return 1 if the mAP is below ``--min-map``."""
-    parser = Parser(
-        "evaluate",
-        "Score a trained detector on its test set: AP per class and mAP by VOC's 11-point and\n"
-        "area rules, and as in the training log.",
-        "python -m scratchdet_caffe.evaluate models/root_resnet34/voc0712/release-caffe_300",
-    )
-    parser.add_argument(
-        "job",
-        nargs="?",
-        type=Path,
-        metavar="JOB_DIR",
-        help="folder with test.prototxt and snapshots, of which the newest is scored",
-    )
-    parser.add_argument("--model", type=Path, help="another test.prototxt")
-    parser.add_argument("--weights", type=Path, help="another .caffemodel")
-    parser.add_argument("--engine", choices=ENGINES, default="torch")
-    parser.add_argument("--device", choices=DEVICES, default="cpu")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="default: JOB_DIR/results")
-    parser.add_argument(
-        "--min-map", type=float, metavar="X", help="exit with 1 if the 11-point mAP is lower"
-    )
-    args = parser.parse_args(argv)
-    if args.min_map is not None and not 0 <= args.min_map <= 1:  # NaN is neither
-        raise UserError(f"--min-map must be a number from 0 to 1, not {args.min_map}")
+def from_net(args: Any) -> tuple[Scored, Path, EvaluatedNet]:
+    """Run the net over its test set; return what to score, where to write, and the net."""
     model, weights, out, version = locate(args)
-    test = read_test_net(model)
-
+    test = read_test_net(model, args.batch)
     caffe = load_engine(args.engine, device=args.device, nets=[model])
-    net = caffe.Net(str(model), str(weights), caffe.TEST)
-    started = time.monotonic()
+    net = open_test_net(caffe, model, weights, args.batch)
     results, rows = detect(net, test)
-    metrics = {
+    facts = {
         "weights": str(weights),
         "model": str(model),
         "engine": args.engine,
         "device": args.device,
+    }
+    scored = Scored(
+        results,
+        facts,
+        test.image_ids,
+        test.category_ids,
+        test.coco,
+        args.iou or test.threshold,
+        rows.result(version) if test.evaluation else None,
+        version,
+        pixels=test.pixels,
+    )
+    return scored, out, test
+
+
+def from_files(args: Any) -> tuple[Scored, Path]:
+    """Read detections and ground truth; return what to score and where to write."""
+    for name in ("job", "model", "weights", "batch"):
+        if getattr(args, name) is not None:
+            raise UserError("--detections scores files: give no job, net or weights with it")
+    path, truth = args.detections, None
+    if args.ground_truth:
+        classes = [name.strip() for name in (args.classes or "").split(",") if name.strip()]
+        truth = read_ground_truth(args.ground_truth, args.image_set, classes, args.pictures_from)
+    found = read_found(path, truth)
+    facts = {
+        "weights": str(path),
+        "model": str(args.ground_truth or path),
+        "engine": "none",
+        "device": "cpu",
+    }
+    raw = truth and truth.instances and found.coco is not None
+    scored = Scored(
+        found.results,
+        facts,
+        truth.image_ids if truth else (),
+        truth.category_ids if truth else (),
+        bool(truth and truth.instances),
+        args.iou or 0.5,
+        raw=(truth.instances, found.coco) if raw else None,  # type: ignore[union-attr,arg-type]
+        pixels=truth.pixels if truth else None,
+    )
+    folder = path if path.is_dir() else path.parent
+    return scored, args.out or folder / "evaluation"
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[float], None] | None]:
+    """Give a call that takes the share of the work done, shown on a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def write_files(scored: Scored, out: Path, test: EvaluatedNet | None, coco: bool) -> None:
+    """Write what was found: for our tools, and, of a net, for those of VOC and COCO."""
+    results = scored.results
+    write_results(out / "detections.json", results)
+    if test is None:
+        return
+    if not (test.files and test.files[0].resolve() == out.resolve()):  # else the net wrote them
+        found = {name: detections for name, (detections, _) in results.by_class().items()}
+        write_detection_files(out, [image.name for image in results.images], found)
+    if coco:
+        path = out / "coco_results.json"
+        write_coco_results(path, results, scored.image_ids, scored.category_ids)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; return 1 if the mAP is below ``--min-map``."""
+    args = parser().parse_args(argv)
+    if args.min_map is not None and not 0 <= args.min_map <= 1:  # NaN is neither
+        raise UserError(f"--min-map must be a number from 0 to 1, not {args.min_map}")
+    if args.iou is not None and not 0 < args.iou < 1:
+        raise UserError(f"--iou must be a number between 0 and 1, not {args.iou}")
+    if args.batch is not None and args.batch < 1:
+        raise UserError(f"--batch must be at least 1, not {args.batch}")
+    started, test = time.monotonic(), None
+    if args.detections:
+        scored, out = from_files(args)
+    else:
+        scored, out, test = from_net(args)
+    coco = args.coco or scored.coco or args.sizes is not None
+    metrics = {
+        **scored.facts,
         "date": time.strftime("%Y-%m-%d %H:%M:%S"),
         "seconds": round(time.monotonic() - started, 2),
-        **summary(
-            results, test.threshold, rows.result(version) if test.evaluation else None, version
-        ),
+        **summary(scored.results, scored.threshold, scored.in_net, scored.ap_version),
     }
-    write_results(out / "detections.json", results)
-    found = {name: detections for name, (detections, _) in results.by_class().items()}
-    write_detection_files(out, [image.name for image in results.images], found)
+    if coco:
+        with progress("COCO's numbers") as step:
+            score = scored.coco_score(args.sizes or BOUNDS, step)
+        metrics["coco"] = coco_summary(score)
+    write_files(scored, out, test, coco)
     write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
-    print_table(metrics, out)
+    print_classes(metrics)
+    if coco:
+        print_coco(metrics["coco"])
+    print(f"{metrics['weights']}, {metrics['images']} images -> {out / 'metrics.json'}")
 
     reached = metrics["map"][ELEVEN_POINT] or 0.0
     if args.min_map is not None and reached < args.min_map:

@@ -20,7 +20,13 @@ from scratchdet_caffe.metrics.detection_evaluate import (
     DetectionAccumulator,
     DetectionEvaluation,
 )
-from scratchdet_caffe.metrics.detection_files import read_detection_file, write_detection_files
+from scratchdet_caffe.metrics.detection_files import (
+    read_detection_file,
+    read_ilsvrc_file,
+    read_voc_folder,
+    write_detection_files,
+    write_ilsvrc_file,
+)
 from scratchdet_caffe.metrics.results import (
     ClassScore,
     ImageResult,
@@ -29,7 +35,7 @@ from scratchdet_caffe.metrics.results import (
     score,
     write_results,
 )
-from scratchdet_caffe.metrics.summary import AREA, ELEVEN_POINT, summary
+from scratchdet_caffe.metrics.summary import AREA, ELEVEN_POINT, coco_summary, summary
 from scratchdet_caffe.metrics.voc import (
     PIXEL_INCLUSIVE,
     SSD,
@@ -70,17 +76,21 @@ __all__ = [
     "coco_json",
     "coco_score",
     "coco_score_of",
+    "coco_summary",
     "match",
     "mean_ap",
     "overlap",
     "read_coco_results",
     "read_detection_file",
+    "read_ilsvrc_file",
     "read_instances",
     "read_results",
+    "read_voc_folder",
     "results_of",
     "score",
     "summary",
     "write_coco_results",
     "write_detection_files",
+    "write_ilsvrc_file",
     "write_results",
 ]

@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,6 +24,7 @@ from scratchdet_caffe.metrics.results import ImageResult, Results
 
 Json = dict[str, Any]
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 _ZEROS = re.compile(r'("(?:image|category)_id":\s*)0+(?=\d)')
 _DETECTION = "a detection is {image_id, category_id, bbox: [x, y, width, height], score}"
@@ -130,7 +131,7 @@ def _check(
             {row["image_id"] for row in rows} - images,
             {row["category_id"] for row in rows} - categories,
         )
-        sound = np.isfinite(numbers).all() and (numbers[:, 2:] >= 0).all()
+        sound = np.isfinite(numbers).all() and (scored or (numbers[:, 2:] >= 0).all())
         if sound and np.isfinite(scores).all() and scores.ndim == 1 and not any(strange):
             return
     except (KeyError, TypeError, ValueError):
@@ -149,35 +150,36 @@ def _fault(row: Any, images: set[Any], categories: set[Any], form: str, scored: 
         return form
     if len(box) != 4:
         return form
-    if not all(map(math.isfinite, (*box, score))) or min(box[2:]) < 0:
-        return f"bbox {row['bbox']} and score must be finite, width and height not negative"
+    if not all(map(math.isfinite, (*box, score))):
+        return f"bbox {row['bbox']} and score must be finite"
+    if not scored and min(box[2:]) < 0:
+        return f"bbox {row['bbox']} has a negative width or height"
     if unknown_image:
         return f"image {row['image_id']} is not in the image set"
     return f"category {row['category_id']} is not among the classes" if unknown else ""
 
 
-def results_of(instances: Json, detections: Iterable[Json]) -> Results:
+def results_of(instances: Json, detections: Sequence[Json]) -> Results:
     """Return instances and detections of COCO as `Results`.
 
     Labels number the categories by rising id, images stand by rising id; a crowd is difficult.
     A box from x on is from x + 1 on here, where pixels are 1-based and both ends inside.
     """
     categories = sorted(instances["categories"], key=lambda category: category["id"])
-    label_of = {category["id"]: label for label, category in enumerate(categories, 1)}
     images = sorted(instances["images"], key=lambda image: image["id"])
-    number_of = {image["id"]: number for number, image in enumerate(images)}
+    image_ids, category_ids = ([row["id"] for row in rows] for rows in (images, categories))
+    number_of = {image: number for number, image in enumerate(image_ids)}
     annotations = instances["annotations"]
-    there = _by_image(
-        annotations, number_of, label_of, lambda row: int(bool(row.get("iscrowd", 0)))
-    )
-    found = _by_image(list(detections), number_of, label_of, lambda row: row["score"])
-    areas: list[list[float]] = [[] for _ in images]
+    there = _by_image(*table_of(annotations, image_ids, category_ids), len(images))
+    found = _by_image(*table_of(detections, image_ids, category_ids), len(images))
+    more: list[list[tuple[float, float]]] = [[] for _ in images]
     for row in annotations:
-        areas[number_of[row["image_id"]]].append(row.get("area", row["bbox"][2] * row["bbox"][3]))
+        area = row.get("area", row["bbox"][2] * row["bbox"][3])
+        more[number_of[row["image_id"]]].append((area, bool(row.get("iscrowd"))))
     results = Results(("background", *(str(category["name"]) for category in categories)))
     names = _names(images)
     for number, image in enumerate(images):
-        truth = there[number]
+        truth, (area, crowd) = there[number], np.array(more[number], float).reshape(-1, 2).T
         results.images.append(
             ImageResult(
                 names[number],
@@ -185,8 +187,8 @@ def results_of(instances: Json, detections: Iterable[Json]) -> Results:
                 _side(image, "height", truth[:, 5]),
                 found[number],
                 truth,
-                crowd=truth[:, 1].copy() if truth[:, 1].any() else None,
-                area=np.array(areas[number], np.float64),
+                crowd=crowd if crowd.any() else None,
+                area=area,
             )
         )
     return results
@@ -205,22 +207,38 @@ def _side(image: Json, key: str, reach: Floats) -> int:
     return int(image.get(key) or math.ceil(reach.max(initial=1)))
 
 
-def _by_image(
-    rows: Sequence[Json],
-    number_of: dict[Any, int],
-    label_of: dict[Any, int],
-    second: Callable[[Json], float],
-) -> list[Floats]:
-    """A table ``(K, 6)`` for each image: label, ``second`` of the row, box."""
-    number = np.array([number_of[row["image_id"]] for row in rows], np.int64)
+def table_of(
+    rows: Sequence[Json], image_ids: Sequence[Any], category_ids: Sequence[Any]
+) -> tuple[Ints, Floats]:
+    """Return the image numbers ``(K,)`` and the table ``(K, 6)`` of rows of COCO's JSON.
+
+    Args:
+        rows: Annotations or detections.
+        image_ids: Ids of the images, by number.
+        category_ids: Ids of the categories, by label from 1.
+
+    Returns:
+        Numbers of images; label, score (difficult or not for an annotation), and box, whose pixels
+        are 1-based and both inside.
+    """
+    number_of = {image: number for number, image in enumerate(image_ids)}
+    label_of = {category: label for label, category in enumerate(category_ids, 1)}
     boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
     table = np.empty((len(rows), 6))
     table[:, 0] = [label_of[row["category_id"]] for row in rows]
-    table[:, 1] = [second(row) for row in rows]
+    table[:, 1] = [row["score"] if "score" in row else _difficult(row) for row in rows]
     table[:, 2:4] = boxes[:, :2] + 1
     table[:, 4:] = boxes[:, :2] + boxes[:, 2:]
+    return np.array([number_of[row["image_id"]] for row in rows], np.int64), table
+
+
+def _difficult(annotation: Json) -> bool:
+    return bool(annotation.get("iscrowd") or annotation.get("difficult"))
+
+
+def _by_image(number: Ints, table: Floats, images: int) -> list[Floats]:
     order = np.argsort(number, kind="stable")
-    ends = np.cumsum(np.bincount(number, minlength=len(number_of)))[:-1]
+    ends = np.cumsum(np.bincount(number, minlength=images))[:-1]
     return np.split(table[order], ends)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,8 @@ from scratchdet_caffe.metrics.voc import (
 )
 
 Floats = npt.NDArray[np.float64]
-OPTIONAL = ("crowd", "area")
+Ints = npt.NDArray[np.int64]
+OPTIONAL = ("crowd", "area", "order")
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class ImageResult:
         truth: ``(G, 6)`` label, difficult (0 or 1), box.
         crowd: ``(G,)`` which objects are COCO's crowds (they are difficult, too); None for none.
         area: ``(G,)`` areas in pixels by which objects are small or large; None for the boxes'.
+        order: ``(D,)`` places of the detections in their file: of equal scores the one that
+            comes first counts first. None where the order of images is the only one.
     """
 
     name: str
@@ -52,6 +55,7 @@ class ImageResult:
     truth: Floats
     crowd: Floats | None = None
     area: Floats | None = None
+    order: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class Results:
             _numbered([getattr(image, kind) for image in self.images])
             for kind in ("detections", "truth")
         )
+        orders = [image.order for image in self.images if image.order is not None]
+        if orders:
+            found = found[np.argsort(np.concatenate(orders), kind="stable")]
         pairs = {}
         for label, name in list(enumerate(self.classes))[1:]:
             d, g = found[found[:, 1] == label], there[there[:, 1] == label]
@@ -75,6 +82,27 @@ class Results:
                 Truth(g[:, 0].astype(np.int64), g[:, 3:], g[:, 2] != 0),
             )
         return pairs
+
+
+def with_detections(truth: Results, image: Ints, table: Floats) -> Results:
+    """Return ``truth`` with other detections.
+
+    Args:
+        truth: An image set.
+        image: ``(D,)`` number of the image of each detection.
+        table: ``(D, 6)`` label, score, box; of equal scores the first row counts first.
+    """
+    by_image = np.argsort(image, kind="stable")
+    ends = np.cumsum(np.bincount(image, minlength=len(truth.images)))[:-1]
+    images = [
+        replace(own, detections=rows, order=order)
+        for own, rows, order in zip(
+            truth.images,
+            np.split(table[by_image], ends),
+            np.split(by_image.astype(np.float64), ends),
+        )
+    ]
+    return Results(truth.classes, images)
 
 
 def _numbered(tables: Sequence[Floats]) -> Floats:
@@ -110,27 +138,26 @@ def write_results(path: str | os.PathLike[str], results: Results) -> None:
     with written_aside(path, "w") as stream:
         stream.write(f'{{"classes": {json.dumps(results.classes)},\n"images": [')
         for number, image in enumerate(results.images):
-            row = {
-                "name": image.name,
-                "width": image.width,
-                "height": image.height,
-                "detections": _rows(image.detections),
-                "truth": _rows(image.truth),
-                **{
-                    key: values.tolist()
-                    for key in OPTIONAL
-                    if (values := getattr(image, key)) is not None
-                },
-            }
-            stream.write((",\n" if number else "\n") + json.dumps(row, separators=(",", ":")))
+            more = {key: getattr(image, key) for key in OPTIONAL}
+            fields = [
+                f'"name":{json.dumps(image.name)},"width":{image.width},"height":{image.height}',
+                f'"detections":{_rows(image.detections)},"truth":{_rows(image.truth)}',
+                *(f'"{key}":{_values(own)}' for key, own in more.items() if own is not None),
+            ]
+            stream.write((",\n" if number else "\n") + "{" + ",".join(fields) + "}")
         stream.write("\n]}\n")
 
 
-def _rows(table: Floats) -> list[list[float]]:
-    return [
-        [int(label), float(f"{second:.9g}"), *(round(side, 2) for side in box)]
-        for label, second, *box in table.tolist()
+def _rows(table: Floats) -> str:
+    rows = [
+        f"[{label:.0f},{second:.9g},{xmin:.2f},{ymin:.2f},{xmax:.2f},{ymax:.2f}]"
+        for label, second, xmin, ymin, xmax, ymax in table.tolist()
     ]
+    return f"[{','.join(rows)}]"
+
+
+def _values(values: Floats) -> str:
+    return f"[{','.join(f'{value:.12g}' for value in values.tolist())}]"
 
 
 def read_results(path: str | os.PathLike[str]) -> Results:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from scratchdet_caffe.metrics.coco import SIZES, CocoScore
 from scratchdet_caffe.metrics.detection_evaluate import DetectionEvaluation
 from scratchdet_caffe.metrics.results import Results, score
 from scratchdet_caffe.metrics.voc import VOC_PIXEL, mean_ap
@@ -65,4 +66,20 @@ def summary(
         "iou_threshold": threshold,
         "images": len(results.images),
         "classes": classes,
+    }
+
+
+def coco_summary(score: CocoScore) -> dict[str, Any]:
+    """Return COCO's 12 numbers, of all and of each class, as ``metrics.json`` has them.
+
+    Returns:
+        ``map`` and ``classes``: the numbers by name (None where no object counts);
+        ``bounds``: the sides in pixels from which on objects are medium and large;
+        ``objects``: how many count, by size.
+    """
+    return {
+        "map": score.summary(),
+        "bounds": list(score.bounds),
+        "objects": dict(zip(SIZES, score.objects.sum(axis=0).tolist())),
+        "classes": {name: score.summary(name) for name in score.classes},
     }

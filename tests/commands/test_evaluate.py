@@ -151,7 +151,7 @@ def without(kind: str) -> str:
         ("job/test.prototxt", without("AnnotatedData"), "no AnnotatedData layer"),
         ("job/test.prototxt", NET.format(classes=5), "num_classes 5, but .* has 3"),
         ("job/test.prototxt", NET.format(classes=3).replace("batch_size: 2", ""), "batch_size"),
-        ("sizes.txt", "one 100 200\n", "lists 1 images, but test_lmdb holds 3"),
+        ("sizes.txt", "one 100 200\n", "lists 1 images, but .*test_lmdb holds 3"),
         ("sizes.txt", "one 100 200\ntwo 50\nthree 1 1\n", "sizes.txt:2: 'two 50'"),
         ("labelmap.prototxt", LABEL_MAP.split("item", 2)[1], "labelmap.prototxt"),
     ],

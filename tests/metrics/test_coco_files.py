@@ -96,7 +96,7 @@ def changed(kind: str, **changes: Any) -> dict[str, Any]:
         (changed("images", id=3), r"images\[1\]: id 3 is given twice"),
         (changed("categories", name="cat"), "2 categories are named 'cat'"),
         (changed("annotations", bbox=[1, 2, 3]), r"annotations\[0\]: an annotation is"),
-        (changed("annotations", bbox=[1, 2, -3, 4]), r"annotations\[0\]: bbox .* not negative"),
+        (changed("annotations", bbox=[1, 2, -3, 4]), r"annotations\[0\]: bbox .* has a negative"),
         (changed("annotations", image_id=8), r"annotations\[0\]: image 8 is not in the image set"),
         (changed("annotations", category_id=[]), r"annotations\[0\]: an annotation is"),
     ],

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_net
+from scratchdet_caffe.caffeproto import read_net, write_prototxt
 from scratchdet_caffe.caffeproto.labelmap import class_names, read_label_map
 from scratchdet_caffe.caffeproto.namesize import read_name_size
 from scratchdet_caffe.data.database import Database
+from scratchdet_caffe.data.folders import tracked
+from scratchdet_caffe.data.pixels import Pixels, pixels_of
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.metrics import DetectionAccumulator, ImageResult, Results
+from scratchdet_caffe.metrics.coco_files import default_image_ids
+from scratchdet_caffe.scoring.truth import category_ids, pixel_boxes
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,11 @@ class EvaluatedNet:
         classes: Names by label, the background first.
         images: Name, width and height (pixels) of each image, in the order of the database.
         threshold: IoU from which on a detection finds an object.
+        image_ids: Id of each image in COCO's files.
+        category_ids: Id of each class, without the background, in COCO's files.
+        coco: Whether the set is COCO's: crowds are marked difficult, pixels are counted from 0.
+        files: Folder and prefix of the files that DetectionOutput writes itself, if it does.
+        pixels: Returns the picture of an image, by its number.
     """
 
     label: str
@@ -41,10 +50,19 @@ class EvaluatedNet:
     classes: tuple[str, ...]
     images: list[tuple[str, int, int]]
     threshold: float
+    image_ids: Sequence[int]
+    category_ids: Sequence[int]
+    coco: bool
+    files: tuple[Path, str] | None
+    pixels: Callable[[int], Pixels]
 
 
-def read_test_net(path: str | os.PathLike[str]) -> EvaluatedNet:
+def read_test_net(path: str | os.PathLike[str], batch: int | None = None) -> EvaluatedNet:
     """Find in the prototxt at ``path`` what scoring needs to know.
+
+    Args:
+        path: The prototxt.
+        batch: Images per forward, if not those of the prototxt; see `open_test_net`.
 
     Raises:
         UserError: A layer is missing, the classes do not match the label map, a file that the
@@ -55,6 +73,7 @@ def read_test_net(path: str | os.PathLike[str]) -> EvaluatedNet:
     output = _layer(net, path, "DetectionOutput", "it detects nothing")
     evaluations = [layer for layer in net.layer if layer.type == "DetectionEvaluate"]
     evaluate = (evaluations or [pb.LayerParameter()])[0].detection_evaluate_param
+    save = output.detection_output_param.save_output_param
 
     if len(data.top) < 2 or data.data_param.batch_size < 1:
         raise UserError(
@@ -69,25 +88,50 @@ def read_test_net(path: str | os.PathLike[str]) -> EvaluatedNet:
     label_map = data.annotated_data_param.label_map_file
     if not label_map:
         raise UserError(f"{path}: layer '{data.name}' names no label_map_file")
-    classes = ("background", *class_names(read_label_map(label_map)))
+    labels = read_label_map(label_map)
+    classes, ids = ("background", *class_names(labels)), category_ids(labels)
     if output.detection_output_param.num_classes != len(classes):
         raise UserError(
             f"{path}: layer '{output.name}' has num_classes "
             f"{output.detection_output_param.num_classes}, but {label_map} has {len(classes)} "
             "labels, the background included"
         )
-    name_size = (
-        evaluate.name_size_file or output.detection_output_param.save_output_param.name_size_file
-    )
+    database = Database(data.data_param.source)
+    images = _images(database, evaluate.name_size_file or save.name_size_file)
+    writes = save.output_directory and save.output_format == "VOC"
     return EvaluatedNet(
         label=data.top[1],
         detections=output.top[0],
         evaluation=evaluations[0].top[0] if evaluations else None,
-        batch=data.data_param.batch_size,
+        batch=batch or data.data_param.batch_size,
         classes=classes,
-        images=_images(data.data_param.source, name_size),
+        images=images,
         threshold=evaluate.overlap_threshold,
+        image_ids=default_image_ids([name for name, _, _ in images]),
+        category_ids=ids or range(1, len(classes)),
+        coco=bool(ids),
+        files=(Path(save.output_directory), save.output_name_prefix) if writes else None,
+        pixels=lambda number: pixels_of(database.record(number).datum, force_color=True),
     )
+
+
+def open_test_net(caffe: Any, model: Path, weights: Path, batch: int | None = None) -> Any:
+    """Return the net in its TEST phase, with another batch size if ``batch`` says so.
+
+    Args:
+        caffe: A module with pycaffe's API.
+        model: Its prototxt.
+        weights: Its ``.caffemodel``.
+        batch: Images per forward.
+    """
+    if batch is None:
+        return caffe.Net(str(model), str(weights), caffe.TEST)
+    net = read_net(model)
+    _layer(net, model, "AnnotatedData", "no labelled images to score").data_param.batch_size = batch
+    with tempfile.TemporaryDirectory() as folder:
+        changed = Path(folder, "test.prototxt")
+        write_prototxt(changed, net)
+        return caffe.Net(str(changed), str(weights), caffe.TEST)
 
 
 def _layer(
@@ -103,15 +147,14 @@ def _layer(
     return in_test[0]
 
 
-def _images(source: str, name_size: str) -> list[tuple[str, int, int]]:
+def _images(database: Database, name_size: str) -> list[tuple[str, int, int]]:
     """Name, width and height of each picture: line n of ``name_size`` is record n."""
-    database = Database(source)
     if name_size:
         images = [(name, width, height) for name, height, width in read_name_size(name_size)]
         if len(images) != len(database):
             raise UserError(
-                f"{name_size} lists {len(images)} images, but {source} holds {len(database)}; "
-                "prepare both from one list"
+                f"{name_size} lists {len(images)} images, but {database.path} holds "
+                f"{len(database)}; prepare both from one list"
             )
         return images
     images = []
@@ -134,7 +177,8 @@ def detect(net: Any, test: EvaluatedNet) -> tuple[Results, DetectionAccumulator]
         UserError: A label is not in the label map.
     """
     results, rows = Results(test.classes), DetectionAccumulator()
-    for start in _progress(range(0, len(test.images), test.batch)):
+    steps = range(0, len(test.images), test.batch)
+    for start in tracked(steps, len(steps), "scoring"):
         net.forward()
         found = np.array(net.blobs[test.detections].data, np.float64).reshape(-1, 7)
         truth = np.array(net.blobs[test.label].data, np.float64).reshape(-1, 8)
@@ -148,26 +192,15 @@ def detect(net: Any, test: EvaluatedNet) -> tuple[Results, DetectionAccumulator]
                     f"image '{name}' has an object of label {there[:, 1].max():.0f}, but the "
                     f"label map ends at {len(test.classes) - 1}"
                 )
-            # Normalised boxes came from 1-based pixels divided by the size, nothing taken off.
-            scale = np.array([width, height, width, height])
-            pixels = np.round(mine[:, 3:] * scale, 2)
-            objects = np.round(there[:, 3:7] * scale)
+            size = (width, height)
             results.images.append(
                 ImageResult(
                     name,
                     width,
                     height,
-                    np.hstack([mine[:, 1:3], pixels]),
-                    np.hstack([there[:, [1, 7]], objects]),
+                    np.hstack([mine[:, 1:3], pixel_boxes(mine[:, 3:], size, test.coco)]),
+                    np.hstack([there[:, [1, 7]], pixel_boxes(there[:, 3:7], size, test.coco)]),
+                    crowd=there[:, 7].copy() if test.coco else None,
                 )
             )
     return results, rows
-
-
-def _progress(steps: range) -> Iterable[int]:
-    if not sys.stderr.isatty():
-        return steps
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(steps, "scoring", console=Console(stderr=True), transient=True)

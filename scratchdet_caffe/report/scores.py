@@ -1,0 +1,36 @@
+"""The tables of ``metrics.json`` that `evaluate` prints."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scratchdet_caffe.cli import print_table
+from scratchdet_caffe.metrics import SIZES
+
+
+def ap(value: float | None) -> str:
+    """An average precision with four digits; "-" where there is none."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def print_classes(metrics: dict[str, Any]) -> None:
+    """Print objects, detections and AP of each class, and the mean, by every rule."""
+    rules = list(metrics["map"])
+    rows = [
+        [name, *(own[key] for key in ("objects", "difficult", "detections"))]
+        + [ap(own["ap"].get(rule)) for rule in rules]
+        for name, own in metrics["classes"].items()
+    ]
+    mean = ["mean", "", "", "", *(ap(metrics["map"][rule]) for rule in rules)]
+    print_table(["class", "objects", "difficult", "found", *rules], rows, mean)
+
+
+def print_coco(coco: dict[str, Any]) -> None:
+    """Print COCO's numbers: AP by IoU and size, AR by detections and size, by class."""
+    names = list(coco["map"])
+    rows = [[name, *(ap(own[n]) for n in names)] for name, own in coco["classes"].items()]
+    mean = ["mean", *(ap(coco["map"][n]) for n in names)]
+    print_table(["class (COCO)", *names], rows, mean)
+    medium, large = coco["bounds"]
+    counts = ", ".join(f"{coco['objects'][size]:,} {size}" for size in SIZES[1:])
+    print(f"objects: {counts} (medium from {medium:g} x {medium:g} pixels, large from {large:g})")

@@ -1,0 +1,90 @@
+"""What was found, from files: VOC's folder, COCO's results, ILSVRC's lines, our detections.json."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.metrics import (
+    Results,
+    read_coco_results,
+    read_ilsvrc_file,
+    read_results,
+    read_voc_folder,
+)
+from scratchdet_caffe.metrics.coco_files import table_of
+from scratchdet_caffe.metrics.results import with_detections
+from scratchdet_caffe.scoring.truth import GroundTruth
+
+
+@dataclass(frozen=True)
+class Found:
+    """Detections beside the ground truth.
+
+    Attributes:
+        results: Both.
+        coco: The detections as COCO's JSON has them, if they were read from that.
+    """
+
+    results: Results
+    coco: list[dict[str, Any]] | None = None
+
+
+def read_found(path: Path, truth: GroundTruth | None) -> Found:
+    """Read the detections at ``path`` and put them beside ``truth``.
+
+    Args:
+        path: A folder of files ``<prefix><class>.txt``; COCO's results JSON; a text file of
+            ILSVRC's lines; or the ``detections.json`` of a run, which has a truth of its own.
+        truth: What is there; None if ``path`` says it.
+
+    Raises:
+        UserError: It is nothing of that kind, or its images or classes are not those of the
+            truth.
+    """
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder of detections")
+    if path.is_file() and path.suffix == ".json" and _is_ours(path):
+        return Found(_ours(path, truth))
+    if truth is None:
+        raise UserError(f"{path}: detections need --ground-truth to be scored against")
+    results, names = truth.results, [image.name for image in truth.results.images]
+    if path.is_dir():
+        return Found(with_detections(results, *read_voc_folder(path, names, results.classes)))
+    if path.suffix == ".json":
+        rows = read_coco_results(path, truth.image_ids, truth.category_ids)
+        image, table = table_of(rows, truth.image_ids, truth.category_ids)
+        return Found(with_detections(results, image, table), rows)
+    return Found(with_detections(results, *read_ilsvrc_file(path, names, results.classes)))
+
+
+def _is_ours(path: Path) -> bool:
+    with open(path, "rb") as stream:
+        return stream.read(64).lstrip().startswith(b"{")
+
+
+def _ours(path: Path, truth: GroundTruth | None) -> Results:
+    """A run's own file, held against another truth if one is given."""
+    results = read_results(path)
+    if truth is None:
+        return results
+    mine, theirs = results.classes, truth.results.classes
+    if mine != theirs:
+        strange = sorted(set(mine) ^ set(theirs)) or ["their order"]
+        raise UserError(f"{path}: its classes are not those of the ground truth: {strange[0]}")
+    number_of = {image.name: number for number, image in enumerate(truth.results.images)}
+    names = {image.name for image in results.images}
+    for name in sorted(names ^ number_of.keys()):
+        raise UserError(
+            f"{path}: image '{name}' is "
+            + ("not in the image set" if name in names else "missing: it was made on another set")
+        )
+    image = [number_of[own.name] for own in results.images for _ in own.detections]
+    tables = [own.detections for own in results.images]
+    return with_detections(
+        truth.results, np.array(image, np.int64), np.concatenate([np.empty((0, 6)), *tables])
+    )

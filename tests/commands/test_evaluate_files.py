@@ -1,0 +1,206 @@
+"""`evaluate --detections`: files of other tools and of earlier runs, against any ground truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scratchdet_caffe import evaluate, prepare
+from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.metrics import (
+    AREA,
+    ELEVEN_POINT,
+    coco_json,
+    read_results,
+    write_detection_files,
+    write_ilsvrc_file,
+    write_results,
+)
+from scratchdet_caffe.metrics.results import with_detections
+from scratchdet_caffe.scoring import read_ground_truth
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One set of detections, in every form, of a small set that exists in every form."""
+    folder = tmp_path_factory.mktemp("files")
+    prepare.main(["shapes", "--out", str(folder / "set"), "--train", "12", "--test", "12"])
+    truth = read_ground_truth(folder / "set")
+    rng = np.random.default_rng(0)
+    image, rows = [], []
+    for number, own in enumerate(truth.results.images):
+        for label, _, *box in own.truth.tolist():
+            # Halves and quarters: every form holds these boxes exactly.
+            shift = rng.integers(-24, 25, 4) / 4
+            image.append(number)
+            rows.append([label, round(rng.random(), 3), *(np.array(box) + shift)])
+    results = with_detections(truth.results, np.array(image), np.array(rows, float))
+    names = [own.name for own in results.images]
+    found = {name: detections for name, (detections, _) in results.by_class().items()}
+    write_detection_files(folder / "voc", names, found, "comp3_det_test_")
+    write_ilsvrc_file(folder / "ilsvrc.txt", results)
+    write_results(folder / "detections.json", results)
+    instances, detections = coco_json(results)
+    (folder / "instances.json").write_text(json.dumps(instances))
+    (folder / "coco.json").write_text(json.dumps(detections))
+    return folder
+
+
+FORMS = [
+    ("voc", "set"),
+    ("voc", "set/VOCdevkit"),
+    ("voc", "set/VOCdevkit/shapes"),
+    ("voc", "instances.json"),
+    ("ilsvrc.txt", "set"),
+    ("detections.json", "set"),
+    ("detections.json", None),
+    ("coco.json", "instances.json"),
+]
+
+
+def score(made: Path, found: str, truth: str | None, out: Path, *more: str) -> dict[str, Any]:
+    against = ["--ground-truth", str(made / truth)] if truth else []
+    options = ["--detections", str(made / found), *against, "--out", str(out), *more]
+    assert evaluate.main(options) == 0
+    return json.loads((out / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize(("found", "truth"), FORMS)
+def test_every_form_scores_the_same(
+    made: Path, tmp_path: Path, found: str, truth: str | None
+) -> None:
+    expected = score(made, "detections.json", None, tmp_path / "a", "--sizes", "12,24")
+    metrics = score(made, found, truth, tmp_path / "b", "--sizes", "12,24")
+    assert 0.1 < metrics["map"][AREA] < 0.95
+    for own, name in ((metrics, "map"), (metrics["coco"], "map")):
+        whole = expected if own is metrics else expected["coco"]
+        assert own[name] == pytest.approx(whole[name], abs=1e-9)
+    assert metrics["coco"]["objects"] == expected["coco"]["objects"]
+    assert metrics["classes"] == expected["classes"]
+    # What was read is left as a run would leave it.
+    assert len(read_results(tmp_path / "b/detections.json").images) == 12
+
+
+def test_a_coco_set_has_cocos_numbers_unasked(made: Path, tmp_path: Path) -> None:
+    assert "coco" in score(made, "coco.json", "instances.json", tmp_path)
+    assert "coco" not in score(made, "voc", "set", tmp_path)
+
+
+def test_another_overlap(made: Path, tmp_path: Path) -> None:
+    strict = score(made, "voc", "set", tmp_path, "--iou", "0.9")
+    assert strict["iou_threshold"] == 0.9
+    assert strict["map"][ELEVEN_POINT] < score(made, "voc", "set", tmp_path)["map"][ELEVEN_POINT]
+
+
+def test_equal_scores_count_in_the_order_of_the_file(tmp_path: Path) -> None:
+    """As the devkit's users sort: stably, over the file of the class."""
+    for name in ("a", "b"):
+        (tmp_path / f"Annotations/{name}.xml").parent.mkdir(exist_ok=True)
+        (tmp_path / f"Annotations/{name}.xml").write_text(
+            "<annotation><size><width>50</width><height>50</height></size>"
+            "<object><name>cat</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>9</xmax>"
+            "<ymax>9</ymax></bndbox></object></annotation>"
+        )
+    (tmp_path / "ImageSets/Main").mkdir(parents=True)
+    (tmp_path / "ImageSets/Main/test.txt").write_text("a\nb\n")
+    (tmp_path / "JPEGImages").mkdir()
+    (tmp_path / "det").mkdir()
+    hit, miss = "0.5 1 1 9 9", "0.5 30 30 40 40"
+    areas = []
+    for lines in (f"b {hit}\na {miss}\n", f"a {miss}\nb {hit}\n"):
+        (tmp_path / "det/x_cat.txt").write_text(lines)
+        metrics = score(tmp_path, "det", ".", tmp_path / "out")
+        areas.append(metrics["map"][AREA])
+        # The detections.json that is left keeps the order.
+        again = score(tmp_path, "out/detections.json", None, tmp_path / "again")
+        assert again["map"] == metrics["map"]
+    assert areas == [pytest.approx(1 / 2), pytest.approx(1 / 4)]
+
+
+def test_leading_zeros_of_detection_output(shared: Path, tmp_path: Path) -> None:
+    """Its JSON is none where names are padded; against instances with such ids it is scored."""
+    sizes = (shared / "golden/detfiles/coco_zero_padded_names/name_size.txt").read_text()
+    images = [
+        {"id": int(name), "file_name": f"{name}.jpg", "height": int(h), "width": int(w)}
+        for name, h, w in map(str.split, sizes.splitlines())
+    ]
+    categories = [{"id": number, "name": str(number)} for number in (4, 7, 10, 13)]
+    truth = {"images": images, "categories": categories, "annotations": []}
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    path = shared / "golden/detfiles/coco_zero_padded_names/out/pre_.json"
+    metrics = score(tmp_path, str(path), "truth.json", tmp_path / "out")
+    assert sum(own["detections"] for own in metrics["classes"].values()) == 25
+
+
+def without_line(made: Path, tmp_path: Path) -> list[str]:
+    return ["--detections", str(tmp_path / "voc"), "--ground-truth", str(made / "set")]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"comp3_det_test_ring.txt": None}, "no comp3_det_test_ring.txt: each class"),
+        ({"comp3_det_test_bird.txt": ""}, "comp3_det_test_bird.txt is of class 'bird'"),
+        ({"comp3_det_test_ring.txt": "lost 0.5 1 1 2 2\n"}, "image 'lost' is not in the image set"),
+        ({"comp3_det_test_ring.txt": "x 1 2\n"}, "ring.txt:1: 3 fields"),
+    ],
+)
+def test_sets_that_do_not_match_are_said(
+    made: Path, tmp_path: Path, change: dict[str, str | None], sentence: str
+) -> None:
+    (tmp_path / "voc").mkdir()
+    files = {path.name: path.read_text() for path in (made / "voc").glob("*.txt")}
+    for name, text in {**files, **change}.items():
+        if text is not None:
+            (tmp_path / "voc" / name).write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        evaluate.main(without_line(made, tmp_path))
+    assert not (tmp_path / "voc/evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--detections nowhere", "nowhere: no such file or folder"),
+        ("--detections voc", "need --ground-truth"),
+        ("--detections voc --ground-truth nowhere", "nowhere: no ground truth here"),
+        ("--detections voc --ground-truth voc", "no VOC folder here"),
+        ("--detections voc --ground-truth set --model x", "give no job, net or weights"),
+        ("--detections set --ground-truth set", "no files of detections in it"),
+        ("--detections voc --ground-truth set/VOCdevkit --image-set tset", "did you mean 'test'"),
+        (
+            "--detections voc --ground-truth set/VOCdevkit "
+            "--classes circle,rin,square,star,triangle",
+            "class 'ring' is not among the classes.*did you mean 'rin'",
+        ),
+        ("--detections instances.json --ground-truth set", "not a detections.json"),
+        ("--detections coco.json --ground-truth other.json", "category 5 is not among"),
+        ("--detections detections.json --ground-truth other.json", "classes are not those"),
+        ("--detections detections.json --ground-truth fewer.json", "is not in the image set"),
+        ("--detections voc --ground-truth set --iou 1.5", "--iou must be"),
+    ],
+)
+def test_what_cannot_be_scored_is_said(
+    made: Path, options: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(made)
+    data = json.loads((made / "instances.json").read_text())
+    other = {**data, "categories": data["categories"][:-1]}
+    other["annotations"] = [a for a in data["annotations"] if a["category_id"] < 5]
+    Path("other.json").write_text(json.dumps(other))
+    fewer = {**data, "images": data["images"][1:]}
+    fewer["annotations"] = [a for a in data["annotations"] if a["image_id"] > 1]
+    Path("fewer.json").write_text(json.dumps(fewer))
+    with pytest.raises(UserError, match=sentence):
+        evaluate.main(options.split())
+
+
+def test_sizes_that_do_not_rise_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        evaluate.main(["job", "--sizes", "24,12"])
+    assert end.value.code == 2
+    assert "not two rising sides" in capsys.readouterr().err
