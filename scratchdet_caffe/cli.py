@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn, TypeVar
 
 from scratchdet_caffe.errors import UserError
 
+T = TypeVar("T")
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 
@@ -83,3 +85,26 @@ def print_table(
         table.add_section()
         table.add_row(*map(str, last), style="bold")
     Console().print(table)
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[float], None] | None]:
+    """Give a call that takes the share of work done, a bar on a terminal; None without one."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def tracked(items: Sequence[T], what: str) -> Iterator[T]:
+    """Yield ``items``, with a progress bar on standard error if that is a terminal."""
+    with progress(what) as step:
+        for number, item in enumerate(items):
+            if step:
+                step(number / len(items))
+            yield item

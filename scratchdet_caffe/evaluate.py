@@ -10,14 +10,13 @@ import json
 import sys
 import time
 from argparse import ArgumentTypeError
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_solver
-from scratchdet_caffe.cli import Parser, run
+from scratchdet_caffe.cli import Parser, progress, run
 from scratchdet_caffe.engines import DEVICES, ENGINES, load_engine
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import write_text
@@ -212,20 +211,6 @@ def from_files(args: Any) -> tuple[Scored, Path]:
     )
     folder = path if path.is_dir() else path.parent
     return scored, args.out or folder / "evaluation"
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[float], None] | None]:
-    """Give a call that takes the share of the work done, shown on a terminal."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda share: bar.update(task, completed=share)
 
 
 def write_files(scored: Scored, out: Path, test: EvaluatedNet | None, coco: bool) -> None:

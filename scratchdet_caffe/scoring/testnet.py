@@ -15,8 +15,8 @@ from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_net, write_prototxt
 from scratchdet_caffe.caffeproto.labelmap import class_names, read_label_map
 from scratchdet_caffe.caffeproto.namesize import read_name_size
+from scratchdet_caffe.cli import tracked
 from scratchdet_caffe.data.database import Database
-from scratchdet_caffe.data.folders import tracked
 from scratchdet_caffe.data.pixels import Pixels, pixels_of
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.metrics import DetectionAccumulator, ImageResult, Results
@@ -178,7 +178,7 @@ def detect(net: Any, test: EvaluatedNet) -> tuple[Results, DetectionAccumulator]
     """
     results, rows = Results(test.classes), DetectionAccumulator()
     steps = range(0, len(test.images), test.batch)
-    for start in tracked(steps, len(steps), "scoring"):
+    for start in tracked(steps, "scoring"):
         net.forward()
         found = np.array(net.blobs[test.detections].data, np.float64).reshape(-1, 7)
         truth = np.array(net.blobs[test.label].data, np.float64).reshape(-1, 8)

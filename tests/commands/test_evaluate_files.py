@@ -35,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, own in enumerate(truth.results.images):
         for label, _, *box in own.truth.tolist():
             # Halves and quarters: every form holds these boxes exactly.
-            shift = rng.integers(-24, 25, 4) / 4
+            shift = rng.integers(-32, 33, 4) / 4
             image.append(number)
             rows.append([label, round(rng.random(), 3), *(np.array(box) + shift)])
     results = with_detections(truth.results, np.array(image), np.array(rows, float))
