@@ -15,6 +15,9 @@ from scratchdet_caffe.pycaffe import classifier, coord_map, detector, draw, io, 
 #: Holds a package named ``caffe`` that child processes find through PYTHONPATH.
 SHIM = str(Path(__file__).with_name("shim"))
 
+# Under these names programs know Caffe's C++ module and the one that wraps it.
+caffe._caffe = caffe.pycaffe = caffe  # type: ignore[attr-defined]
+
 _MODULES = {
     "caffe": caffe,
     "caffe._caffe": caffe,

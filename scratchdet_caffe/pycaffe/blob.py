@@ -109,11 +109,25 @@ class Blob:
         """Let `data` be the memory of ``tensor`` (a copy, if it is not on a CPU)."""
         self._value, self._data = None, _to_array(tensor.detach())
 
+    def push(self) -> None:
+        """Bring what somebody wrote to where it is needed; nothing to do for a blob of a net."""
+
+    def pull(self) -> None:
+        """Show in arrays that somebody holds what changed; nothing to do for a blob of a net."""
+
     def as_tensor(self, device: torch.device) -> Tensor:
         """Return the present values as a tensor, sharing memory with `data` where possible."""
         if self._data is None and self._value is not None:
             return self._value
         return torch.from_numpy(self.data).to(device)
+
+
+class BlobVec(list[Blob]):
+    """The parameter blobs of a layer."""
+
+    def add_blob(self, *shape: int) -> None:
+        """Add a parameter blob of zeros; `Layer.setup` may fill its ``data``."""
+        self.append(Blob(tuple(int(dim) for dim in shape)))
 
 
 class CopyBlob(Blob):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scratchdet_caffe.caffeproto import array_of, blob_of
+from scratchdet_caffe.caffeproto import array_of, blob_of, caffe_pb2
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.pycaffe.images import load_image, oversample, resize_image
@@ -21,6 +21,7 @@ __all__ = [
     "arraylist_to_blobprotovector_str",
     "blobproto_to_array",
     "blobprotovector_str_to_arraylist",
+    "caffe_pb2",
     "datum_to_array",
     "load_image",
     "oversample",

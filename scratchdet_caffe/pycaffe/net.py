@@ -6,7 +6,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,13 @@ from scratchdet_caffe.engine.weights import load_weights, save_weights, to_messa
 from scratchdet_caffe.errors import UserError, nearest
 from scratchdet_caffe.pycaffe import mode
 from scratchdet_caffe.pycaffe.batches import batches, collect
-from scratchdet_caffe.pycaffe.blob import Array, Blob, ParamBlob, ReshapedBlob
+from scratchdet_caffe.pycaffe.blob import Array, Blob, BlobVec, ParamBlob, ReshapedBlob
 from scratchdet_caffe.pycaffe.net_blobs import blobs_of
 from scratchdet_caffe.pycaffe.passes import Passes
 from scratchdet_caffe.pycaffe.python_layer import PythonLayer
+from scratchdet_caffe.pycaffe.raw import RawNet
+
+Path = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,10 @@ class LayerView:
     """A layer as `Net.layers` shows it: its type and its parameter blobs."""
 
     type: str
-    blobs: list[ParamBlob]
+    blobs: BlobVec
 
 
-class Net:
+class Net(RawNet):
     """A net with its blobs, as in pycaffe.
 
     Either ``Net(network_file, phase, level=0, stages=None, weights=None)`` or the old
@@ -45,24 +47,21 @@ class Net:
     Attributes:
         blobs: `Blob` by name.
         params: List of `Blob` by layer name, for layers that have parameters.
-        layers: All layers in the order in which they run.
+        layers: All layers in the order in which they run; of a Python layer, the object itself.
         layer_dict: The same, by name.
     """
 
     def __init__(
         self,
-        network_file: str | os.PathLike[str],
-        *old: Any,
-        phase: int | None = None,
+        network_file: Path,
+        phase: int | Path,
         level: int = 0,
         stages: Sequence[str] | None = None,
-        weights: str | os.PathLike[str] | None = None,
+        weights: Path | None = None,
     ) -> None:
-        if len(old) == 2:
-            weights, phase = old
-        elif len(old) == 1:
-            (phase,) = old
-        if not isinstance(phase, int) or len(old) > 2:
+        if not isinstance(phase, int):  # the old order
+            weights, phase, level = phase, level, 0
+        if not (isinstance(phase, int) and isinstance(level, int)):
             raise TypeError("Net(network_file, phase) or Net(network_file, weights, phase)")
         param = read_net(network_file)
         net = engine.Net(param, phase, level, stages or (), mode.seed())
@@ -86,24 +85,19 @@ class Net:
 
     def _show_params(self) -> None:
         shown: dict[int, ParamBlob] = {}  # shared blobs are one blob
-        self.layers: list[LayerView] = []
-        for layer in self._net.layers:
+        self.layers: list[Any] = []
+        self.params: OrderedDict[str, BlobVec] = OrderedDict()
+        for name, layer in zip(self._layer_names, self._net.layers):
             blobs = [shown.setdefault(id(own), ParamBlob(own)) for own in layer.own_blobs]
             for i, shape in layer.views.items():
                 blobs[i] = ReshapedBlob(blobs[i], shape)
-            self.layers.append(LayerView(layer.param.type, blobs))
+            view = LayerView(layer.param.type, BlobVec(blobs))
+            if isinstance(layer, PythonLayer):
+                layer.show_params()
+            self.layers.append(layer.instance if isinstance(layer, PythonLayer) else view)
+            if blobs:
+                self.params[name] = view.blobs
         self.layer_dict = OrderedDict(zip(self._layer_names, self.layers))
-        self.params: OrderedDict[str, list[ParamBlob]] = OrderedDict(
-            (name, layer.blobs) for name, layer in self.layer_dict.items() if layer.blobs
-        )
-
-    @property
-    def _layer_names(self) -> list[str]:
-        return [node.layer.name for node in self._net.graph.nodes]
-
-    @property
-    def _blob_names(self) -> list[str]:
-        return list(self.blobs)
 
     @property
     def inputs(self) -> list[str]:
@@ -118,8 +112,7 @@ class Net:
     @property
     def blob_loss_weights(self) -> OrderedDict[str, float]:
         """The loss weight of every blob."""
-        weights = {self._net.graph.blob_of[v]: w for v, w in self._net.loss_terms}
-        return OrderedDict((blob, weights.get(blob, 0.0)) for blob in self.blobs)
+        return OrderedDict(zip(self.blobs, self._blob_loss_weights))
 
     @property
     def top_names(self) -> OrderedDict[str, list[str]]:
@@ -284,7 +277,7 @@ class Net:
             if self.blobs[blob].shape != net.shapes[value]:
                 self.blobs[blob].reshape(*net.shapes[value])
 
-    def copy_from(self, path: str | os.PathLike[str]) -> None:
+    def copy_from(self, path: Path) -> None:
         """Copy weights from a ``.caffemodel``, by layer name."""
         load_weights(self._net, path)
         self.pull()
@@ -295,17 +288,17 @@ class Net:
         self._net.share_with(other._net)
         self._show_params()
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: Path) -> None:
         """Write the weights as a ``.caffemodel``."""
         self.push()
-        save_weights(self._net, Path(path))
+        save_weights(self._net, path)
 
-    def save_hdf5(self, path: str | os.PathLike[str]) -> None:
+    def save_hdf5(self, path: Path) -> None:
         """Write the weights as HDF5, whatever ``path`` ends in."""
         self.push()
         hdf5.write_model(path, to_message(self._net, shared=False))
 
-    def load_hdf5(self, path: str | os.PathLike[str]) -> None:
+    def load_hdf5(self, path: Path) -> None:
         """Copy weights from an HDF5 file, by layer name."""
         self.copy_from(path)
 

@@ -24,6 +24,10 @@ _OWN_PARAM = {
     for name, field in _FIELDS.items()
     if field.message_type is not None and name.endswith("_param")
 }
+# They are described as convolutions are.
+_OWN_PARAM |= dict.fromkeys(
+    ("Deconvolution", "DepthwiseConvolution", "Im2col"), "convolution_param"
+)
 
 
 class Top:
@@ -92,7 +96,7 @@ class _Writer:
         layer.bottom.extend(self.layers[top.fn].top[top.n] for top in fn.inputs)
         if fn.in_place:
             layer.top.extend(layer.bottom)
-        else:
+        elif fn.type_name != "Silence":  # which has none, whatever it is asked for
             layer.top.extend(self._name(top, fn) for top in fn.tops)
         layer.name = self._name(fn.tops[0] if fn.tops else fn, fn)
         for key, value in fn.params.items():
@@ -108,6 +112,16 @@ class _Writer:
             self.count[fn.type_name] += 1
             self.names[thing] = f"{fn.type_name}{self.count[fn.type_name]}"
         return self.names[thing]
+
+
+def assign_proto(proto: Any, name: str, val: Any) -> None:
+    """Set field ``name`` of a message from a scalar, a dict (message), or a list of either."""
+    _assign(proto, name, val, type(proto).__name__)
+
+
+def param_name_dict() -> dict[str, str]:
+    """Return, for each type of layer that has a message of its own, what its field begins with."""
+    return {kind: field.removesuffix("_param") for kind, field in _OWN_PARAM.items()}
 
 
 def _assign(message: Any, key: str, value: Any, layer: str) -> None:
@@ -177,6 +191,19 @@ class NetSpec:
     __setitem__ = __setattr__
     __getitem__ = __getattr__
     __delitem__ = __delattr__
+
+    def keys(self) -> list[str]:
+        """Return the names given so far."""
+        return list(self.tops)
+
+    def vals(self) -> list[Top | Function]:
+        """Return what was named so far."""
+        return list(self.tops.values())
+
+    def update(self, name: str, params: dict[str, Any]) -> None:
+        """Give the layer that makes ``name`` further parameters."""
+        top = self.tops[name]
+        (top.fn if isinstance(top, Top) else top).params.update(params)
 
     def to_proto(self) -> pb.NetParameter:
         """Return the net; tops without a name are named by their types."""

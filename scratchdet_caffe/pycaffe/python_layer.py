@@ -22,15 +22,7 @@ from scratchdet_caffe.engine.layers import base as engine
 from scratchdet_caffe.engine.shapes.registry import Shape, Spec, rule
 from scratchdet_caffe.errors import nearest
 from scratchdet_caffe.pycaffe import mode
-from scratchdet_caffe.pycaffe.blob import Blob
-
-
-class LayerBlobs(list[Blob]):
-    """The parameter blobs of a Python layer."""
-
-    def add_blob(self, *shape: int) -> None:
-        """Add a parameter blob of zeros; `Layer.setup` may fill its ``data``."""
-        self.append(Blob(tuple(int(dim) for dim in shape)))
+from scratchdet_caffe.pycaffe.blob import Blob, BlobVec
 
 
 class Layer:
@@ -48,7 +40,12 @@ class Layer:
     type = "Python"
     param_str = ""
     phase = 0
-    blobs: LayerBlobs
+    blobs: BlobVec
+
+    @property
+    def param_str_(self) -> str:
+        """What early versions called ``param_str``."""
+        return self.param_str
 
     def setup(self, bottom: list[Blob], top: list[Blob]) -> None:
         """Called once: read ``param_str``, check the bottoms, make parameters."""
@@ -96,7 +93,7 @@ def _instance(param: pb.LayerParameter) -> Any:
         raise LayerError(param, f"class '{p.layer}' does not derive from caffe.Layer")
     layer = cls()
     layer.param_str = p.param_str
-    layer.blobs = LayerBlobs()
+    layer.blobs = BlobVec()
     return layer
 
 
@@ -138,7 +135,7 @@ class PythonLayer(engine.Layer):
 
     def run_forward(self, bottom: list[Blob]) -> list[Tensor]:
         """Run the class on ``bottom`` and return its tops, on the CPU."""
-        self._show_params()
+        self.show_params()
         self.instance.reshape(bottom, self.top)
         for i, blob in enumerate(self.top):
             if i < len(bottom) and self.param.top[i] == self.param.bottom[i]:
@@ -150,14 +147,15 @@ class PythonLayer(engine.Layer):
         self, bottom: list[Blob], tops: Sequence[Tensor], grads: Sequence[Any]
     ) -> None:
         """Run the class's backward; it leaves its answer in the diffs of bottoms and blobs."""
-        self._show_params()
+        self.show_params()
         for blob, value, grad in zip(self.top, tops, grads):
             blob.set_value(value)
             blob.diff[...] = 0
             blob.set_diff(grad)
         self.instance.backward(self.top, list(self.context.propagate_down), bottom)
 
-    def _show_params(self) -> None:
+    def show_params(self) -> None:
+        """Let the blobs of the class be the layer's parameters, with no gradient yet."""
         for tensor, blob in zip(self.blobs, self.instance.blobs):
             blob.share(tensor)
             blob.diff[...] = 0

@@ -8,6 +8,7 @@ from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_text
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.pycaffe import NetSpec, layers, params, to_proto
+from scratchdet_caffe.pycaffe.net_spec import assign_proto, param_name_dict
 
 L, P = layers, params
 
@@ -84,6 +85,22 @@ def test_tops_by_item_and_layers_without_tops() -> None:
         _ = n.lable
 
 
+def test_the_habits_of_ssds_scripts() -> None:
+    n = NetSpec()
+    n.data = L.Input(shape={"dim": [1, 3, 8, 8]})
+    n.up = L.Deconvolution(n.data, num_output=2, kernel_size=4, stride=2)
+    n.quiet = L.Silence(n.up)
+    assert n.keys() == ["data", "up", "quiet"] and n.vals()[1] is n.up
+    n.update("up", {"param": [{"lr_mult": 0}], "pad": 1})
+    up, quiet = n.to_proto().layer[1:]
+    assert (up.convolution_param.num_output, list(up.convolution_param.pad)) == (2, [1])
+    assert up.param[0].lr_mult == 0 and not quiet.top
+    message = pb.LayerParameter()
+    assign_proto(message, "prior_box_param", {"min_size": 30, "aspect_ratio": [2, 3]})
+    assert list(message.prior_box_param.aspect_ratio) == [2, 3]
+    assert param_name_dict()["Normalize"] == "norm"
+
+
 def test_deep_nets_do_not_recurse() -> None:
     top = L.Input(shape={"dim": [1]})
     for _ in range(3000):
@@ -110,7 +127,7 @@ def test_detection_layers_and_enums_of_the_ssd_branch() -> None:
         (lambda: L.Convolution(num_ouput=3), "no field 'num_ouput'.*did you mean 'num_output'"),
         (lambda: L.Convolution(num_output="three"), "Convolution: num_output cannot be 'three'"),
         (lambda: L.Pooling(pool="MOX"), "pool cannot be 'MOX'"),
-        (lambda: L.Deconvolution(num_output=3), "LayerParameter has no field 'num_output'"),
+        (lambda: L.Silence(num_output=3), "LayerParameter has no field 'num_output'"),
     ],
 )
 def test_mistakes_are_sentences(make: object, sentence: str) -> None:

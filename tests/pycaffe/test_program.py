@@ -107,23 +107,3 @@ def test_the_log_goes_to_stderr_as_caffes_does(
     launch("w.py")
     said = capsys.readouterr().err
     assert said.rstrip().endswith("] Ignoring source layer gone") if level == "0" else said == ""
-
-
-NAMES = """
-Net SGDSolver NesterovSolver AdaGradSolver RMSPropSolver AdaDeltaSolver AdamSolver set_mode_cpu
-set_mode_gpu set_device set_random_seed Layer get_solver layer_type_list TRAIN TEST Classifier
-Detector io layers params NetSpec to_proto __version__ proto
-"""
-NET_NAMES = """
-blobs params layers layer_dict inputs outputs top_names bottom_names blob_loss_weights forward
-backward forward_all forward_backward_all reshape copy_from share_with save save_hdf5 load_hdf5
-clear_param_diffs set_input_arrays
-"""
-
-
-def test_all_names_of_pycaffe_are_there() -> None:
-    assert [name for name in NAMES.split() if not hasattr(caffe, name)] == []
-    assert set(caffe.__all__) <= set(dir(caffe))
-    Path("n").write_text('layer { name: "a" type: "Input" top: "a" }')
-    net = caffe.Net("n", caffe.TEST)
-    assert [name for name in NET_NAMES.split() if not hasattr(net, name)] == []

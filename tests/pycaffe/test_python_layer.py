@@ -170,3 +170,33 @@ def test_a_layer_that_is_not_there_is_a_sentence(module: str, layer: str, senten
     with pytest.raises(LayerError, match=f"layer 'p' .Python.: .*{sentence}"):
         caffe.Net(write("n", text + f'layer: "{layer}" }} }}'), caffe.TEST)
     assert __name__ in sys.modules
+
+
+class Roidb(caffe.Layer):
+    """A data layer that its program hands the data to, as detectors' training code does."""
+
+    def setup(self, bottom: list, top: list) -> None:
+        self.scale = float(self.param_str_)
+        top[0].reshape(1)
+
+    def set_roidb(self, roidb: list[float]) -> None:
+        self.roidb = roidb
+
+    def forward(self, bottom: list, top: list) -> None:
+        top[0].reshape(len(self.roidb))
+        top[0].data[...] = np.array(self.roidb) * self.scale
+
+
+def test_programs_talk_to_their_own_layer_through_the_net() -> None:
+    net = caffe.Net(write("n", python("Roidb", 'top: "rois"', "2")), caffe.TRAIN)
+    assert (net.layers[0].type, net.layer_dict["roidb"]) == ("Python", net.layers[0])
+    net.layers[0].set_roidb([1, 2, 3])
+    assert net.forward()["rois"].tolist() == [2, 4, 6]
+
+
+def test_parameters_of_a_python_layer_are_live_in_the_layer_and_in_the_net() -> None:
+    net = caffe.Net(write("n", DATA + python("Gain", 'bottom: "x" top: "g"')), caffe.TEST)
+    net.params["gain"][0].data[...] = 7
+    assert net.layers[1].blobs[0].data == 7
+    net.layers[1].blobs[0].data[...] = 5
+    assert net.params["gain"][0].data == 5
