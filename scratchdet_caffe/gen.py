@@ -48,9 +48,12 @@ def main(argv: list[str]) -> int:
         args.dataset,
         args.recipe,
         size=args.size,
+        head=args.head,
         bn=args.bn,
+        weights=args.weights,
         max_iter=args.max_iter,
         batch=args.batch,
+        gpus=args.gpus,
         settings=args.settings,
         out=args.out,
         name=args.job,
@@ -69,11 +72,18 @@ def _parser() -> argparse.ArgumentParser:
         "--recipe", default="release-caffe", help="all other choices (default: release-caffe)"
     )
     parser.add_argument("--size", type=int, help="side of the input in pixels (default: recipe's)")
+    parser.add_argument("--head", help="ssd or refinedet (default: recipe's)")
     parser.add_argument("--bn", help=f"where BatchNorm is: {', '.join(BN_CHOICES)}")
+    parser.add_argument(
+        "--weights", help=".caffemodel that train.sh begins with, or none (default: recipe's)"
+    )
     parser.add_argument(
         "--max-iter", type=int, help="iterations; the recipe's schedule scales with it"
     )
-    parser.add_argument("--batch", type=int, help="training images per iteration and GPU")
+    parser.add_argument(
+        "--batch", type=int, help="training images at once on each GPU; iter_size makes up the rest"
+    )
+    parser.add_argument("--gpus", help="GPUs to train on, e.g. 0,1, or none (default: recipe's)")
     parser.add_argument(
         "--set",
         dest="settings",
@@ -155,9 +165,19 @@ def _report(job: Job) -> str:
             f"{job.arch.name}, {job.head.name} head, {size}x{size}, "
             f"{len(job.dataset.classes) - 1} classes: {priors:,} priors, "
             f"{parameters:,} parameters, {flops / 1e9:.2f} GFLOPs (two per multiply-add)",
+            _batch(job),
             f"wrote {job.folder}; train with its train.sh",
         ]
     )
+
+
+def _batch(job: Job) -> str:
+    """Say how an iteration is made up, at what rate, and from which weights."""
+    solver, batch = job.recipe.solver, job.recipe.data.batch_size
+    devices = f"{len(solver.gpus)} GPU{'s' * (len(solver.gpus) > 1)}" if solver.gpus else "CPU"
+    passes = f" x {solver.iter_size} passes" if (solver.iter_size or 1) > 1 else ""
+    weights = f"from {job.recipe.weights}" if job.recipe.weights else "from scratch"
+    return f"batch {batch} on {devices}{passes}, base_lr {solver.base_lr:g}, {weights}"
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from scratchdet_caffe.experiment.pyramid import climb_start
 from scratchdet_caffe.experiment.recipe import Recipe
 from scratchdet_caffe.experiment.recipe_files import load_recipe, nested, parse_setting
 from scratchdet_caffe.experiment.registry import unknown
+from scratchdet_caffe.experiment.schedule import resolve
 
 BN_CHOICES = {
     "both": (True, True),
@@ -35,9 +37,12 @@ def plan(
     recipe: str,
     *,
     size: int | None = None,
+    head: str | None = None,
     bn: str | None = None,
+    weights: str | None = None,
     max_iter: int | None = None,
     batch: int | None = None,
+    gpus: str | None = None,
     settings: Sequence[str] = (),
     out: str = "models",
     name: str | None = None,
@@ -49,12 +54,16 @@ def plan(
         dataset: A word of ``DATASETS``, or a prepared folder.
         recipe: A word of ``recipe_names()``.
         size: Side of the square input, pixels; None for the recipe's.
+        head: A word of ``HEADS``; None for the recipe's.
         bn: A word of ``BN_CHOICES``; None for the recipe's.
+        weights: The ``.caffemodel`` that training begins with, or ``none``; None for the recipe's.
         max_iter: Iterations; the recipe's steps and intervals shrink or grow with it.
-        batch: Training images per iteration and GPU.
+        batch: Training images at once on each GPU; the passes of an iteration follow.
+        gpus: Numbers with commas between, or ``none`` for the CPU; None for the recipe's.
         settings: ``table.field=value`` overrides, laid over everything else.
         out: The folder over all jobs.
-        name: The job's folder; None for ``<recipe>_<size>``, with ``_bn-<word>`` if given.
+        name: The job's folder; None for ``<recipe>_<size>``, with ``_<head>`` and ``_bn-<word>``
+            if given.
 
     Raises:
         UserError: An unknown word, an unusable dataset folder, or a value that makes no sense.
@@ -63,14 +72,20 @@ def plan(
     flags: Changes = []
     if size is not None:
         flags.append({"size": size})
+    if head is not None:
+        flags.append(nested("head.type", HEADS[head].name))
     if bn is not None:
         if bn not in BN_CHOICES:
             raise unknown("value of --bn", bn, list(BN_CHOICES))
-        backbone, head = BN_CHOICES[bn]
-        flags += [nested(f"{part}.bn", head) for part in ("tcb", "head")]
-        flags.append(nested("backbone.bn", backbone))
+        in_backbone, in_head = BN_CHOICES[bn]
+        flags += [nested(f"{part}.bn", in_head) for part in ("tcb", "head")]
+        flags.append(nested("backbone.bn", in_backbone))
+    if weights is not None:
+        flags.append({"weights": "" if weights == "none" else weights})
     if batch is not None:
         flags.append(nested("data.batch_size", batch))
+    if gpus is not None:
+        flags.append(_gpus(gpus))
     settled = _settle(recipe, found_arch, data, flags, max_iter, settings)
     if name is not None and (name in ("", ".", "..") or re.search(r"[/\\\x00-\x1f]", name)):
         raise UserError(f"--job {name!r} cannot name a folder; --out says where the folder lies")
@@ -79,13 +94,17 @@ def plan(
         "dataset": dataset,
         "recipe": recipe,
         "size": size,
+        "head": head,
         "bn": bn,
+        "weights": weights,
         "max_iter": max_iter,
         "batch": batch,
+        "gpus": gpus,
         "set": list(settings),
         "job": name,
     }
-    default_name = f"{recipe}_{settled.size}" + (f"_bn-{bn}" if bn else "")
+    default_name = f"{recipe}_{settled.size}"
+    default_name += (f"_{head}" if head else "") + (f"_bn-{bn}" if bn else "")
     job = Job(
         arch=found_arch,
         head=HEADS[settled.head.type],
@@ -97,6 +116,14 @@ def plan(
     )
     _ = job.sources, job.refined  # refuses here what cannot be laid out
     return job
+
+
+def _gpus(text: str) -> dict[str, Any]:
+    numbers = [] if text == "none" else text.split(",")
+    if not all(number.isdecimal() for number in numbers) or len(set(numbers)) < len(numbers):
+        raise UserError(f"--gpus '{text}': write numbers like 0,1, each once, or none for the CPU")
+    mode = "GPU" if numbers else "CPU"
+    return {"solver": {"gpus": [int(number) for number in numbers], "solver_mode": mode}}
 
 
 def _settle(
@@ -119,29 +146,38 @@ def _settle(
     if max_iter is not None:
         derived.append(_rescaled(load_recipe(name, words, flags), max_iter))
     settled = load_recipe(name, words, [*flags, *derived, *given])
-    _check(settled)
-    priors = settled.priors
-    if priors.sizes != "climb":
-        return settled
-    sources = make_body(arch, settled.size, settled.backbone, settled.pyramid).sources
-    start = climb_start(len(sources), priors.first_ratio, priors.min_ratio)
-    derived.append({"priors": dict(zip(("first_ratio", "min_ratio"), start))})
-    return load_recipe(name, words, [*flags, *derived, *given])
+    _check_size(settled.size)
+    if settled.priors.sizes == "climb":
+        sources = make_body(arch, settled.size, settled.backbone, settled.pyramid).sources
+        first_ratio, min_ratio = settled.priors.first_ratio, settled.priors.min_ratio
+        start = climb_start(len(sources), first_ratio, min_ratio)
+        derived.append({"priors": dict(zip(("first_ratio", "min_ratio"), start))})
+        settled = load_recipe(name, words, [*flags, *derived, *given])
+    weights = settled.weights.replace("{size}", str(settled.size)).replace("{arch}", arch.name)
+    resolved = dataclasses.replace(resolve(settled), weights=weights)
+    _check(resolved)
+    return resolved
+
+
+def _check_size(size: int) -> None:
+    if size < 1:
+        raise UserError(f"size is {size}, but must be 1 or more")
+    if size > LARGEST_SIZE:
+        raise UserError(f"size is {size} pixels, but must be {LARGEST_SIZE} or less")
 
 
 def _check(recipe: Recipe) -> None:
-    """Refuse numbers that no training can use."""
+    """Refuse what no training can use."""
     solver = recipe.solver
+    if recipe.finetunes and not recipe.weights:
+        raise UserError(f"recipe {recipe.name} goes on from trained weights: give --weights FILE")
     for field, value in (
-        ("size", recipe.size),
         ("data.batch_size", recipe.data.batch_size),
         ("solver.max_iter", solver.max_iter),
         ("solver.iter_size", solver.iter_size),
     ):
-        if value < 1:
+        if value is not None and value < 1:
             raise UserError(f"{field} is {value}, but must be 1 or more")
-    if recipe.size > LARGEST_SIZE:
-        raise UserError(f"size is {recipe.size} pixels, but must be {LARGEST_SIZE} or less")
     for field, number in vars(solver).items():
         if isinstance(number, float) and not math.isfinite(number):
             raise UserError(f"solver.{field} is {number}, but must be a finite number")

@@ -205,15 +205,17 @@ class Loss:
     """MultiBoxLoss.
 
     Attributes:
+        loc_weight: Weight of the boxes' loss; None for what `schedule.resolve` makes of
+            ``neg_pos_ratio``.
         objectness_score: RefineDet: a prior that the ARM gives less is a negative too easy.
     """
 
-    loc_weight: float
     overlap_threshold: float
     use_difficult_gt: bool
     neg_pos_ratio: float
     neg_overlap: float
     normalization: str
+    loc_weight: float | None = None
     objectness_score: float | None = None
 
 
@@ -242,26 +244,41 @@ class Detection:
 
 @dataclass(frozen=True)
 class SolverParams:
-    """Caffe's SolverParameter; ``test_interval`` 0 trains without test rounds."""
+    """Caffe's SolverParameter, and what it follows from.
+
+    Attributes:
+        test_interval: 0 trains without test rounds.
+        gpus: Those to train on, each with ``data.batch_size`` pictures at once.
+        base_lr: The rate; None for ``unit_lr`` scaled (`schedule.resolve`).
+        unit_lr: The rate for a loss that is not normalised, with one picture at once.
+        iter_size: Passes of an iteration; None for as many as ``accum_batch_size`` needs.
+        accum_batch_size: Pictures of an iteration, over all GPUs and passes.
+    """
 
     type: str
-    base_lr: float
     lr_policy: str
     max_iter: int
     momentum: float
     weight_decay: float
-    iter_size: int
     display: int
     average_loss: int
     snapshot: int
     test_interval: int
     solver_mode: str
-    device_id: int
+    gpus: tuple[int, ...]
     debug_info: bool
+    base_lr: float | None = None
+    unit_lr: float | None = None
+    iter_size: int | None = None
+    accum_batch_size: int | None = None
     gamma: float | None = None
     power: float | None = None
     stepvalue: tuple[int, ...] = ()
     random_seed: int | None = None
+
+    @property
+    def device_id(self) -> int:
+        return self.gpus[0] if self.gpus else 0
 
 
 @dataclass(frozen=True)
@@ -272,6 +289,9 @@ class Recipe:
         name: Its file's name.
         about: One line for ``gen --list``.
         size: Side of the square input in pixels, unless ``--size`` says otherwise.
+        weights: The ``.caffemodel`` that training begins with; ``{size}`` and ``{arch}`` stand
+            for the job's. Empty for none: the net is trained from scratch.
+        finetunes: Whether it makes no sense without weights.
     """
 
     name: str
@@ -286,3 +306,5 @@ class Recipe:
     loss: Loss
     detection: Detection
     solver: SolverParams
+    weights: str = ""
+    finetunes: bool = False

@@ -66,7 +66,7 @@ def test_a_recipe_states_only_what_it_changes() -> None:
     paper = load_recipe("paper", ("root_resnet34", "voc0712"))
     assert paper.solver.stepvalue == release.solver.stepvalue
     assert paper.pyramid.unshrunk == ()
-    assert paper.data.batch_size * paper.solver.iter_size == 32
+    assert paper.data.batch_size == release.data.batch_size / 2
 
 
 def test_settings_win_over_the_recipe() -> None:
@@ -96,7 +96,7 @@ def test_a_filler_is_replaced_as_a_whole() -> None:
         ("head.bn=1", "'head.bn' is 1, but must be true or false"),
         ("solver.stepvalue=[1, 2.5]", "'solver.stepvalue' is 2.5, but must be a whole number"),
         ("solver.stepvalue=7", "'solver.stepvalue' is 7, but must be a list"),
-        ("solver=7", "'solver' is 7, but must be a table of type, base_lr"),
+        ("solver=7", "'solver' is 7, but must be a table of type, lr_policy"),
         ("backbone.filler={std=1}", "'backbone.filler.type' is missing"),
     ],
 )
