@@ -25,12 +25,17 @@ from scratchdet_caffe.metrics import (
     ELEVEN_POINT,
     check_bounds,
     coco_summary,
+    diagnose,
+    errors_summary,
+    parse_groups,
     summary,
     write_coco_results,
     write_detection_files,
     write_results,
 )
-from scratchdet_caffe.report.scores import print_classes, print_coco
+from scratchdet_caffe.metrics.detection_files import PREFIX
+from scratchdet_caffe.report.errors import write_errors
+from scratchdet_caffe.report.scores import print_classes, print_coco, print_errors
 from scratchdet_caffe.scoring import (
     EvaluatedNet,
     Scored,
@@ -96,6 +101,14 @@ def parser() -> Parser:
     )
     how.add_argument(
         "--iou", type=float, help="overlap that finds an object (default: the net's, 0.5)"
+    )
+    how.add_argument(
+        "--similar",
+        metavar="GROUPS",
+        help="similar classes for the kinds of errors: a,b;c,d (default: VOC's and COCO's own)",
+    )
+    how.add_argument(
+        "--pictures", type=int, default=12, metavar="N", help="of the worst errors (default: 12)"
     )
     how.add_argument("--out", type=Path, metavar="DIR", help="default: JOB_DIR/results")
     how.add_argument(
@@ -219,12 +232,35 @@ def write_files(scored: Scored, out: Path, test: EvaluatedNet | None, coco: bool
     write_results(out / "detections.json", results)
     if test is None:
         return
-    if not (test.files and test.files[0].resolve() == out.resolve()):  # else the net wrote them
+    if not _written_by_net(test, out):
         found = {name: detections for name, (detections, _) in results.by_class().items()}
         write_detection_files(out, [image.name for image in results.images], found)
     if coco:
         path = out / "coco_results.json"
         write_coco_results(path, results, scored.image_ids, scored.category_ids)
+
+
+def _written_by_net(test: EvaluatedNet, out: Path) -> bool:
+    """Whether DetectionOutput has left files of the names that ours would have."""
+    return bool(
+        test.files
+        and test.files == (out, PREFIX)
+        and (out / f"{PREFIX}{test.classes[-1]}.txt").exists()
+    )
+
+
+def write_errors_of(scored: Scored, out: Path, args: Any) -> dict[str, Any]:
+    """Tell errors apart, write their page and pictures, and return what is said of them."""
+    results, names = scored.results, scored.results.classes[1:]
+    groups = parse_groups(args.similar, names) if args.similar else None
+    diagnosis = diagnose(results, args.sizes or BOUNDS, groups, scored.threshold)
+    errors = errors_summary(diagnosis)
+    try:
+        rows = write_errors(out, results, diagnosis, errors, scored.pixels, args.pictures)
+    except UserError as error:  # no pictures at hand: all else stands without them
+        print(f"evaluate: no pictures of errors: {error}", file=sys.stderr)
+        rows = write_errors(out, results, diagnosis, errors, None)
+    return {**errors, "worst": rows}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -234,6 +270,8 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--min-map must be a number from 0 to 1, not {args.min_map}")
     if args.iou is not None and not 0 < args.iou < 1:
         raise UserError(f"--iou must be a number between 0 and 1, not {args.iou}")
+    if args.pictures < 0:
+        raise UserError(f"--pictures must not be negative: {args.pictures}")
     if args.batch is not None and args.batch < 1:
         raise UserError(f"--batch must be at least 1, not {args.batch}")
     started, test = time.monotonic(), None
@@ -253,11 +291,13 @@ def main(argv: Sequence[str]) -> int:
             score = scored.coco_score(args.sizes or BOUNDS, step)
         metrics["coco"] = coco_summary(score)
     write_files(scored, out, test, coco)
+    metrics["errors"] = write_errors_of(scored, out, args)
     write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     print_classes(metrics)
     if coco:
         print_coco(metrics["coco"])
-    print(f"{metrics['weights']}, {metrics['images']} images -> {out / 'metrics.json'}")
+    print_errors(metrics["errors"])
+    print(f"{metrics['weights']}, {metrics['images']} images -> {out}: metrics.json, errors.html")
 
     reached = metrics["map"][ELEVEN_POINT] or 0.0
     if args.min_map is not None and reached < args.min_map:

@@ -27,6 +27,13 @@ from scratchdet_caffe.metrics.detection_files import (
     write_detection_files,
     write_ilsvrc_file,
 )
+from scratchdet_caffe.metrics.diagnosis import (
+    CORRECT,
+    ERRORS,
+    Diagnosis,
+    Mistake,
+    diagnose,
+)
 from scratchdet_caffe.metrics.results import (
     ClassScore,
     ImageResult,
@@ -35,7 +42,14 @@ from scratchdet_caffe.metrics.results import (
     score,
     write_results,
 )
-from scratchdet_caffe.metrics.summary import AREA, ELEVEN_POINT, coco_summary, summary
+from scratchdet_caffe.metrics.similar import parse_groups
+from scratchdet_caffe.metrics.summary import (
+    AREA,
+    ELEVEN_POINT,
+    coco_summary,
+    errors_summary,
+    summary,
+)
 from scratchdet_caffe.metrics.voc import (
     PIXEL_INCLUSIVE,
     SSD,
@@ -55,7 +69,9 @@ __all__ = [
     "AP_VERSIONS",
     "AREA",
     "BOUNDS",
+    "CORRECT",
     "ELEVEN_POINT",
+    "ERRORS",
     "PIXEL_INCLUSIVE",
     "SIZES",
     "SSD",
@@ -66,7 +82,9 @@ __all__ = [
     "DetectionAccumulator",
     "DetectionEvaluation",
     "Detections",
+    "Diagnosis",
     "ImageResult",
+    "Mistake",
     "Results",
     "Rule",
     "Truth",
@@ -77,9 +95,12 @@ __all__ = [
     "coco_score",
     "coco_score_of",
     "coco_summary",
+    "diagnose",
+    "errors_summary",
     "match",
     "mean_ap",
     "overlap",
+    "parse_groups",
     "read_coco_results",
     "read_detection_file",
     "read_ilsvrc_file",

@@ -156,8 +156,8 @@ def _read(
     try:
         if len(words) == width * len(lines):
             image = np.array([number_of[word] for word in words[::width]], np.int64)
-            values = [np.array(words[i::width]).astype(np.float64) for i in range(1, width)]
-            table = np.column_stack(values) if lines else np.empty((0, len(columns)))
+            values = [list(map(float, words[i::width])) for i in range(1, width)]
+            table = np.array(values, np.float64).T
             if np.isfinite(table).all():
                 return image, table
     except (KeyError, ValueError):

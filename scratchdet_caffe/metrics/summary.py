@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from scratchdet_caffe.metrics.coco import SIZES, CocoScore
 from scratchdet_caffe.metrics.detection_evaluate import DetectionEvaluation
+from scratchdet_caffe.metrics.diagnosis import WEAK, Diagnosis
 from scratchdet_caffe.metrics.results import Results, score
 from scratchdet_caffe.metrics.voc import VOC_PIXEL, mean_ap
 
@@ -82,4 +84,24 @@ def coco_summary(score: CocoScore) -> dict[str, Any]:
         "bounds": list(score.bounds),
         "objects": dict(zip(SIZES, score.objects.sum(axis=0).tolist())),
         "classes": {name: score.summary(name) for name in score.classes},
+    }
+
+
+def errors_summary(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return what ``metrics.json`` says of errors.
+
+    Returns:
+        ``rule`` explained; ``shares`` of each kind among all errors; ``total`` and ``classes``:
+        how many of the best detections are correct or of each kind; ``missed`` by size, with
+        the ``bounds`` in pixels.
+    """
+    similar = "" if diagnosis.grouped else "; no classes are taken for similar"
+    return {
+        "rule": "Hoiem et al. 2012: of each class as many of the best detections as it has "
+        f"objects; IoU of an error with an object from {WEAK:g} on; duplicates apart{similar}",
+        "shares": diagnosis.shares,
+        "total": diagnosis.totals,
+        "classes": diagnosis.counts,
+        "bounds": list(diagnosis.bounds),
+        "missed": {size: asdict(own) for size, own in diagnosis.misses.items()},
     }

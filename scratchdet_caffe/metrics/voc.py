@@ -87,6 +87,7 @@ class Curve:
         score: Score.
         tp: True positive: found a free, counting object.
         fp: False positive. A row that is neither found a difficult object.
+        object: Index of the object that it overlaps enough, and most, free or not; -1 for none.
         recall: Share of counting objects found up to here; NaN if there are none.
         precision: Share of true among true and false positives up to here.
         positives: Number of counting (not difficult) objects.
@@ -96,6 +97,7 @@ class Curve:
     score: Floats
     tp: Bools
     fp: Bools
+    object: Ints
     recall: Floats
     precision: Floats
     positives: int
@@ -129,7 +131,7 @@ def match(
     """
     order = np.argsort(-detections.score, kind="stable")
     image, box = detections.image[order], detections.box[order]
-    best, iou = _best_object(image, box, truth, rule)
+    best, iou = best_object(image, box, truth, rule)
     near = iou >= threshold if rule.inclusive else iou > threshold
     counting = np.ones_like(truth.difficult) if count_difficult else ~truth.difficult
 
@@ -144,13 +146,21 @@ def match(
     found, false = tp.cumsum(), fp.cumsum()
     precision = found / np.maximum(found + false, 1)
     recall = found / positives if positives else np.full(len(order), np.nan)
-    return Curve(order, detections.score[order], tp, fp, recall, precision, positives)
+    hit = np.where(near, best, -1)
+    return Curve(order, detections.score[order], tp, fp, hit, recall, precision, positives)
 
 
-def _best_object(image: Ints, box: Floats, truth: Truth, rule: Rule) -> tuple[Ints, Floats]:
-    """Index of the object that each box overlaps most, and that IoU: ``(D,)`` each.
+def best_object(image: Ints, box: Floats, truth: Truth, rule: Rule) -> tuple[Ints, Floats]:
+    """Return the index of the object that each box overlaps most, and that IoU, ``(D,)`` each.
 
-    Boxes in images without objects have IoU -1.
+    Args:
+        image: ``(D,)`` number of the image of each box.
+        box: ``(D, 4)``.
+        truth: The objects; of equal overlaps the first is taken.
+        rule: How boxes are compared.
+
+    Returns:
+        Index and IoU; boxes in images without objects have IoU -1.
     """
     by_image = np.argsort(truth.image, kind="stable")
     ordered = truth.image[by_image]

@@ -34,3 +34,15 @@ def print_coco(coco: dict[str, Any]) -> None:
     medium, large = coco["bounds"]
     counts = ", ".join(f"{coco['objects'][size]:,} {size}" for size in SIZES[1:])
     print(f"objects: {counts} (medium from {medium:g} x {medium:g} pixels, large from {large:g})")
+
+
+def print_errors(errors: dict[str, Any]) -> None:
+    """Print the kinds of errors of each class, their shares, and what is missed by size."""
+    kinds = list(errors["total"])
+    rows = [[name, *own.values()] for name, own in errors["classes"].items()]
+    print_table(["best detections", *kinds], rows, ["all", *errors["total"].values()])
+    shares = ", ".join(f"{kind} {share:.0%}" for kind, share in errors["shares"].items())
+    missed = ", ".join(
+        f"{own['missed']} of {own['objects']} {size}" for size, own in errors["missed"].items()
+    )
+    print(f"errors: {shares}\nmissed at any score: {missed}")

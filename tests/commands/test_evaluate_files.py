@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -182,6 +183,8 @@ def test_sets_that_do_not_match_are_said(
         ("--detections detections.json --ground-truth other.json", "classes are not those"),
         ("--detections detections.json --ground-truth fewer.json", "is not in the image set"),
         ("--detections voc --ground-truth set --iou 1.5", "--iou must be"),
+        ("--detections voc --ground-truth set --similar ring,crcle", "did you mean 'circle'"),
+        ("--detections voc --ground-truth set --pictures -1", "--pictures must not be"),
     ],
 )
 def test_what_cannot_be_scored_is_said(
@@ -204,3 +207,30 @@ def test_sizes_that_do_not_rise_are_refused(capsys: pytest.CaptureFixture[str]) 
         evaluate.main(["job", "--sizes", "24,12"])
     assert end.value.code == 2
     assert "not two rising sides" in capsys.readouterr().err
+
+
+def test_errors_are_told_apart_and_drawn(made: Path, tmp_path: Path) -> None:
+    metrics = score(made, "voc", "set", tmp_path, "--similar", "ring,circle;star,triangle")
+    errors, page = metrics["errors"], (tmp_path / "errors.html").read_text()
+    assert sum(errors["shares"].values()) == pytest.approx(1)
+    assert errors["bounds"] == [32, 96]
+    for row in errors["worst"]:
+        assert cv2.imread(str(tmp_path / row["file"])).shape[2] == 3
+        assert row["file"] in page
+    drawn = len(list((tmp_path / "worst").iterdir()))
+    assert 0 < drawn == len(errors["worst"]) <= 12
+    # Fewer the next time, and none left of this one.
+    score(made, "voc", "set", tmp_path, "--pictures", "1")
+    assert len(list((tmp_path / "worst").iterdir())) == 1
+    score(made, "voc", "set", tmp_path, "--pictures", "0")
+    assert not (tmp_path / "worst").exists()
+
+
+def test_without_pictures_at_hand_all_else_is_there(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--pictures-from", str(made / "nowhere"))
+    metrics = score(made, "coco.json", "instances.json", tmp_path, *options)
+    assert "no pictures of errors: " in capsys.readouterr().err
+    assert metrics["errors"]["worst"] == []
+    assert "By class" in (tmp_path / "errors.html").read_text()
