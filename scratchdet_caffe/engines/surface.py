@@ -98,6 +98,9 @@ def _check_fields(caffe: Any, file: str | os.PathLike[str]) -> None:
 
 
 def _schema(caffe: Any) -> Any:
+    classes = getattr(getattr(caffe, "proto", None), "caffe_pb2", None)
+    if classes is not None:
+        return classes
     name = f"{caffe.__name__}.proto.caffe_pb2"
     try:
         return importlib.import_module(name)

@@ -126,7 +126,9 @@ def test_evaluate_scores_with_it_and_leaves_its_chatter_out(
     assert metrics["map"]["detection_eval 11point"] == pytest.approx(logged, rel=1e-5)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_writes_a_snapshot_and_the_same_command_goes_on(
     folder: Path, number: signal.Signals
 ) -> None:
