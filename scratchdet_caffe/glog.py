@@ -57,6 +57,16 @@ def train_output(index: int, name: str, value: float, weight: float = 0.0) -> st
     return _output("Train", index, name, value, weight)
 
 
+def data_wait(layer: str, waited: float, seconds: float, skipped: int) -> str:
+    """How long the net has waited for a data layer in the last ``seconds``; not in Caffe's logs.
+
+    Upstream's parse_log tools look for none of its words. ``skipped`` counts since the start.
+    """
+    share = 100 * waited / seconds if seconds else 0.0
+    text = f"Data layer '{layer}': waited {waited:.2f} s of {seconds:.2f} s ({share:.1f} %)"
+    return f"{text}, {skipped} bad records skipped so far" if skipped else text
+
+
 def test_output(index: int, name: str, value: float, weight: float = 0.0) -> str:
     """One number of an output blob of a test net, e.g. the mAP of ``detection_eval``."""
     return _output("Test", index, name, value, weight)

@@ -50,6 +50,19 @@ def _parser() -> argparse.ArgumentParser:
         help="write loss and L2 norm of the gradient of every iteration to gradients.csv",
     )
     parser.add_argument("--log", type=Path, metavar="F", help="default: train.log beside snapshots")
+    data = parser.add_argument_group("data (the embedded engine's)")
+    data.add_argument(
+        "--data-threads", type=int, default=2, metavar="N", help="threads that make records (2)"
+    )
+    data.add_argument(
+        "--data-workers", type=int, default=0, metavar="N", help="processes instead of threads (0)"
+    )
+    data.add_argument(
+        "--on-bad",
+        choices=("stop", "skip"),
+        default="stop",
+        help="at a corrupt record, or one that ends its process: stop, or skip it and count",
+    )
     return parser
 
 
@@ -77,6 +90,8 @@ def train(args: argparse.Namespace) -> int:
     start = choose_start(prefix, args.snapshot, args.weights, args.resume)
     with output_of(args.engine) as output:
         caffe = load_engine(args.engine, device=args.device, nets=net_files(param))
+        if args.engine == "torch":
+            caffe.set_data_loading(args.data_threads, args.data_workers, args.on_bad)
         if args.threads and args.engine == "torch":
             import torch
 

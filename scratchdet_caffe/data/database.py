@@ -86,11 +86,14 @@ class Database:
         if not self._environment.keys:
             raise UserError(f"{self.path}: this LMDB holds no record")
 
+    def __reduce__(self) -> tuple[type[Database], tuple[Path]]:
+        return Database, (self.path,)  # another process opens the file anew
+
     def _opened(self) -> _Environment:
         if not (self.path / "data.mdb").is_file():
             raise UserError(
                 f"{self.path}: no LMDB here: there is no data.mdb in it "
-                "(`python -m scratchdet_caffe.prepare` makes one)"
+                "(`python -m scratchdet_caffe.prepare` makes one), nor is it a VOC or COCO folder"
             )
         try:
             return _Environment.shared(self.path)

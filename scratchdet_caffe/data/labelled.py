@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_binary
 from scratchdet_caffe.data.database import Database
-from scratchdet_caffe.data.loader import record_generator
+from scratchdet_caffe.data.making import record_generator
 from scratchdet_caffe.data.order import ALONE, Shard, places
 from scratchdet_caffe.data.pixels import read_mean
 from scratchdet_caffe.data.raw import Floats, planes_of, transformed

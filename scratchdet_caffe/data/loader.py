@@ -1,83 +1,173 @@
-"""`Batches`: the batches of an AnnotatedData layer, made ahead of time by threads.
+"""`Batches`: the batches of an AnnotatedData layer, made ahead of time.
 
-Records come in the order of the LMDB and around again, as in Caffe. What happens to a record
-depends on (seed, epoch, index) alone, so neither the number of threads nor a resume changes a
-bit of any batch. OpenCV leaves Python's lock while it works, so threads do scale.
+Records come in the order of their source and around again, as in Caffe. What happens to a
+record depends on (seed, epoch, index) alone, so neither the number of threads or processes nor
+a resume changes a bit of any batch.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
+import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.data.database import Database
+from scratchdet_caffe.data.making import SKIP, STOP, Made, Plan, RecordMaker
 from scratchdet_caffe.data.order import ALONE, Shard, checked, places
-from scratchdet_caffe.data.transform import LABEL_COLUMNS, Floats, Transformer
+from scratchdet_caffe.data.processes import Processes
+from scratchdet_caffe.data.sources import open_records
+from scratchdet_caffe.data.transform import LABEL_COLUMNS, Floats
 from scratchdet_caffe.errors import UserError
 
 BATCHES_AHEAD = 3
+LOG = logging.getLogger("caffe")
 
 
-def record_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """Return the generator of one record's augmentation, a function of its arguments alone."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch, index))))
+class Started(NamedTuple):
+    """A batch under way.
 
-
-class _Buffers:
-    """Batch arrays that go round again once nobody outside holds them or a view of them.
-
-    Fresh memory for every batch costs a page fault per 4 KiB, as much as decoding the pictures.
+    Attributes:
+        shape: Of its pictures (N, C, H, W).
+        finish: Waits for it; returns the pictures, and what was made of each record.
+        drop: Gives it up.
     """
 
-    def __init__(self) -> None:
-        self._made: list[Floats] = []
-        # What the interpreter counts for an array that only its list holds.
-        self._unshared = _holders([np.empty(0, np.float32)], 0)
-
-    def take(self, shape: tuple[int, ...]) -> Floats:
-        for index in range(len(self._made)):
-            free = _holders(self._made, index) == self._unshared
-            if free and self._made[index].shape == shape:
-                return self._made[index][:]
-        # Who keeps many batches keeps their memory, not this list.
-        self._made = [*self._made[-BATCHES_AHEAD:], np.empty(shape, np.float32)]
-        return self._made[-1][:]
+    shape: tuple[int, ...]
+    finish: Callable[[], tuple[Floats, list[Made]]]
+    drop: Callable[[], None]
 
 
 def _holders(arrays: list[Floats], index: int) -> int:
     return sys.getrefcount(arrays[index])
 
 
-class _Started(NamedTuple):
-    data: Floats
-    rows: list[Future[Floats]]
+# What the interpreter counts for an array that only its list holds.
+_UNSHARED = _holders([np.empty(0, np.float32)], 0)
+
+
+class InThreads:
+    """Makes batches in threads of this process; 0 makes each when it is asked for.
+
+    OpenCV leaves Python's lock while it works, so threads do scale, up to a point.
+    """
+
+    def __init__(self, maker: RecordMaker, threads: int) -> None:
+        self._maker = maker
+        self._pool = ThreadPoolExecutor(threads, "batches") if threads else None
+        self.ahead = BATCHES_AHEAD if threads else 1
+        self._made: list[Floats] = []
+
+    def start(self, taken: Sequence[int], shape: tuple[int, ...]) -> Started:
+        """Begin the batch of the records at positions ``taken``."""
+        data = self._buffer(shape)
+        futures = [self._submit(place, out) for place, out in zip(taken, data)]
+
+        def drop() -> None:
+            for future in futures:
+                future.cancel()
+
+        return Started(shape, lambda: (data, [future.result() for future in futures]), drop)
+
+    def close(self) -> None:
+        """Stop the threads."""
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _buffer(self, shape: tuple[int, ...]) -> Floats:
+        """Return memory for a batch, that of an earlier one which nobody holds any more.
+
+        Fresh memory for every batch costs a page fault per 4 KiB, as much as the decoding.
+        """
+        for index in range(len(self._made)):
+            free = _holders(self._made, index) == _UNSHARED
+            if free and self._made[index].shape == shape:
+                return self._made[index][:]
+        # Who keeps many batches keeps their memory, not this list.
+        self._made = [*self._made[-BATCHES_AHEAD:], np.empty(shape, np.float32)]
+        return self._made[-1][:]
+
+    def _submit(self, place: int, out: Floats) -> Future[Made]:
+        if self._pool:
+            return self._pool.submit(self._maker.make, place, out)
+        done: Future[Made] = Future()
+        try:
+            done.set_result(self._maker.make(place, out))
+        except UserError as error:
+            done.set_exception(error)
+        return done
+
+
+class InProcesses:
+    """Makes batches in worker processes, which share the memory of the batches."""
+
+    def __init__(self, plan: Plan, workers: int, shape: tuple[int, ...]) -> None:
+        self.ahead = BATCHES_AHEAD
+        # One in the hands of the net, one that it has just let go.
+        self._processes = Processes(plan, workers, shape, self.ahead + 2)
+        self._busy: set[int] = set()
+
+    def start(self, taken: Sequence[int], shape: tuple[int, ...]) -> Started:
+        """Begin the batch of the records at positions ``taken``."""
+        batch = self._free()[0]
+        self._busy.add(batch)
+        jobs = self._processes.start(batch, taken)
+
+        def finish() -> tuple[Floats, list[Made]]:
+            made = self._processes.wait(jobs)
+            data = self._processes.batches[batch].reshape(shape)
+            self._busy.remove(batch)
+            # Who keeps many batches gets them in memory of their own.
+            return data if len(self._free()) > 0 else data.copy(), made
+
+        def drop() -> None:
+            self._processes.drop(jobs)
+            self._busy.remove(batch)
+
+        return Started(shape, finish, drop)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._processes.close()
+
+    def _free(self) -> list[int]:
+        batches = self._processes.batches
+        return [
+            index
+            for index in range(len(batches))
+            if index not in self._busy and _holders(batches, index) == _UNSHARED
+        ]
 
 
 class Batches:
     """Batches of an AnnotatedData layer.
 
     Args:
-        layer: Names the LMDB (``data_param.source``), batch_size and the transform.
+        layer: Names the source (``data_param.source``, see `open_records`), batch_size and the
+            transform.
         phase: ``pb.TRAIN`` or ``pb.TEST``.
         seed: Of all random choices.
         position: Records consumed before the first batch, over all epochs and processes.
-        threads: Workers; 0 makes each batch when it is asked for.
+        threads: How many make the records; 0 makes each batch when it is asked for.
         shard: Rank and number of the processes that share the records; see `places`.
+        workers: Processes that make the records, instead of threads. Pictures that come out in
+            different sizes need threads.
+        on_bad: What to do about a corrupt record, and one that ends its worker: ``"stop"``, or
+            ``"skip"``, take the next good one, and count.
 
     Attributes:
-        data_shape: ``(N, C, H, W)`` of the next batch. It can only change from batch to
-            batch without a fixed resize.
         position: Records consumed by the batches handed out so far, by all processes together.
+        waited: Seconds spent in `next` for batches that were not ready.
+        skipped: Bad records passed over so far.
 
     Raises:
-        UserError: No LMDB, no batch_size, or settings that `Transformer` refuses.
+        UserError: No source, no batch_size, or settings that `Transformer` refuses.
     """
 
     def __init__(
@@ -88,6 +178,8 @@ class Batches:
         position: int = 0,
         threads: int = 2,
         shard: Shard = ALONE,
+        workers: int = 0,
+        on_bad: str = STOP,
     ) -> None:
         where = f"layer '{layer.name}'"
         if not layer.data_param.source:
@@ -97,32 +189,33 @@ class Batches:
         resize = layer.transform_param.resize_param
         if resize.resize_mode == resize.FIT_SMALL_SIZE and layer.data_param.batch_size > 1:
             raise UserError(f"{where}: FIT_SMALL_SIZE gives each picture its size: batch_size: 1")
-        self._batch_size, self._seed = layer.data_param.batch_size, seed
-        self._shard = checked(shard)
-        self._transformer = Transformer(layer, phase)
-        self._database = Database(layer.data_param.source)
-        # The workers are the parallelism; OpenCV's own threads would fight them for cores.
-        cv2.setNumThreads(1)
-        self._pool = ThreadPoolExecutor(threads, "batches") if threads else None
-        self._started: deque[_Started] = deque()
-        self._buffers = _Buffers()
+        if on_bad not in (STOP, SKIP):
+            raise UserError(f"{where}: on_bad is '{STOP}' or '{SKIP}', not '{on_bad}'")
+        self._batch_size, self._shard = layer.data_param.batch_size, checked(shard)
+        self._threads, self._workers = threads, workers
+        source = open_records(layer, phase)
+        self._maker = RecordMaker(Plan(layer.SerializeToString(), source, phase, seed, on_bad))
+        self._backend: InThreads | InProcesses | None = None
+        self._started: deque[Started] = deque()
         self.position = position
+        self.waited, self.skipped = 0.0, 0
+        self._told: set[str] = set()
 
     @property
     def data_shape(self) -> tuple[int, int, int, int]:
-        if self._started:
-            return self._started[0].data.shape
-        return self._shape_at(places(self.position, 1, self._shard)[0])
-
-    @property
-    def _step(self) -> int:
-        """Records that a batch of every process takes."""
-        return self._batch_size * self._shard[1]
+        """``(N, C, H, W)`` of the next batch; it only changes without a fixed resize."""
+        first = places(self.position, 1, self._shard)[0]
+        return (self._batch_size, *self._maker.shape_at(first))
 
     @property
     def records(self) -> int:
-        """Records in the LMDB, the length of an epoch."""
-        return len(self._database)
+        """Records in the source, the length of an epoch."""
+        return len(self._maker.source)
+
+    @property
+    def step(self) -> int:
+        """Records that a batch of every process takes."""
+        return self._batch_size * self._shard[1]
 
     def next(self) -> tuple[Floats, Floats]:
         """Return the next batch: data ``(N, C, H, W)`` and label ``(1, 1, M, 8)``.
@@ -132,23 +225,21 @@ class Batches:
         row, all -1.
 
         Raises:
-            UserError: A record is corrupt or does not fit, naming its key.
+            UserError: A record is corrupt or does not fit, naming its key; or a worker died.
         """
-        ahead = BATCHES_AHEAD if self._pool else 1
-        while len(self._started) < ahead:
-            self._start(self.position + len(self._started) * self._step)
-        started = self._started[0]
-        labels = []
-        for item, future in enumerate(started.rows):
-            rows = future.result()
-            rows[:, 0] = item
-            labels.append(rows)
+        began = time.perf_counter()
+        self._start()
+        data, made = self._started[0].finish()
         self._started.popleft()
-        self.position += self._step
-        label = np.concatenate(labels)
+        self.waited += time.perf_counter() - began
+        self.position += self.step
+        self._tell(made)
+        for item, one in enumerate(made):
+            one.rows[:, 0] = item
+        label = np.concatenate([one.rows for one in made])
         if not len(label):
             label = np.full((1, LABEL_COLUMNS), -1, np.float32)
-        return started.data, label[None, None]
+        return data, label[None, None]
 
     def seek(self, position: int) -> None:
         """Go to ``position``: the number of records consumed before the next batch."""
@@ -156,10 +247,10 @@ class Batches:
         self.position = position
 
     def close(self) -> None:
-        """Stop the workers; batches made ahead are dropped."""
-        self._drop()
-        if self._pool:
-            self._pool.shutdown(cancel_futures=True)
+        """Stop threads and workers; batches made ahead are dropped."""
+        self._started.clear()
+        if self._backend is not None:
+            self._backend.close()
 
     def __enter__(self) -> Batches:
         return self
@@ -173,40 +264,27 @@ class Batches:
         self.close()
 
     def _drop(self) -> None:
-        for started in self._started:
-            for future in started.rows:
-                future.cancel()
-        self._started.clear()
+        while self._started:
+            self._started.popleft().drop()
 
-    def _start(self, position: int) -> None:
-        taken = places(position, self._batch_size, self._shard)
-        data = self._buffers.take(self._shape_at(taken[0]))
-        rows = [self._submit(place, out) for place, out in zip(taken, data)]
-        self._started.append(_Started(data, rows))
+    def _start(self) -> None:
+        """Have as many batches under way as are made ahead."""
+        if self._backend is None:
+            fixed = self._maker.fixed_shape
+            if self._workers and fixed:
+                shape = (self._batch_size, *fixed)
+                self._backend = InProcesses(self._maker.plan, self._workers, shape)
+            else:
+                self._backend = InThreads(self._maker, self._threads)
+        while len(self._started) < self._backend.ahead:
+            position = self.position + len(self._started) * self.step
+            taken = places(position, self._batch_size, self._shard)
+            shape = (self._batch_size, *self._maker.shape_at(taken[0]))
+            self._started.append(self._backend.start(taken, shape))
 
-    def _shape_at(self, position: int) -> tuple[int, int, int, int]:
-        index = position % len(self._database)
-        try:
-            shape = self._transformer.shape_of(self._database.record(index))
-        except UserError as error:
-            raise self._located(index, error) from error
-        return (self._batch_size, *shape)
-
-    def _submit(self, position: int, out: Floats) -> Future[Floats]:
-        if self._pool:
-            return self._pool.submit(self._make, position, out)
-        done: Future[Floats] = Future()
-        done.set_result(self._make(position, out))
-        return done
-
-    def _make(self, position: int, out: Floats) -> Floats:
-        epoch, index = divmod(position, len(self._database))
-        record = self._database.record(index)
-        try:
-            return self._transformer(record, record_generator(self._seed, epoch, index), out)[1]
-        except (UserError, cv2.error) as error:
-            raise self._located(index, error) from error
-
-    def _located(self, index: int, error: Exception) -> UserError:
-        key = self._database.key(index)
-        return UserError(f"{self._database.path}: record '{key}': {error}")
+    def _tell(self, made: Sequence[Made]) -> None:
+        for where, why in (skipped for one in made for skipped in one.skipped):
+            self.skipped += 1
+            if where not in self._told:
+                self._told.add(where)
+                LOG.warning(f"Skipped {where}: {why}")

@@ -84,23 +84,33 @@ class Transformer:
                     f"{where}: expand_param fills with mean_value; a mean_file cannot be enlarged"
                 )
 
+    @property
+    def fixed_shape(self) -> tuple[int, int, int] | None:
+        """The shape (C, H, W) of every picture, None where it depends on the record."""
+        size = self._fixed_size
+        if size is None or not (self.param.force_color or self.param.force_gray):
+            return None
+        return (3 if self.param.force_color else 1, *size)
+
+    @property
+    def _fixed_size(self) -> tuple[int, int] | None:
+        resize = self.param.resize_param
+        if self.crop[0]:
+            return self.crop
+        if not self.param.HasField("resize_param") or resize.resize_mode == resize.FIT_SMALL_SIZE:
+            return None
+        return resize.height, resize.width
+
     def shape_of(self, record: pb.AnnotatedDatum) -> tuple[int, int, int]:
         """Return the shape (C, H, W) in which ``record`` comes out, without transforming it."""
+        if self.fixed_shape:
+            return self.fixed_shape
         param = self.param
-        channels = 3 if param.force_color else 1
-        size = (record.datum.width, record.datum.height)
-        warped = param.resize_param.resize_mode != pb.ResizeParameter.FIT_SMALL_SIZE
-        known = bool(self.crop[0]) or (param.HasField("resize_param") and warped)
-        if not (known and (param.force_color or param.force_gray)):
-            pixels = pixels_of(record.datum, param.force_color, param.force_gray)
-            size, channels = (pixels.shape[1], pixels.shape[0]), pixels.shape[2]
-        if self.crop[0]:
-            return (channels, *self.crop)
-        if not param.HasField("resize_param"):
-            return (channels, size[1], size[0])
-        if warped:
-            return (channels, param.resize_param.height, param.resize_param.width)
-        width, height = scaled_size(param.resize_param, size)
+        height, width, channels = pixels_of(record.datum, param.force_color, param.force_gray).shape
+        if self._fixed_size:
+            return (channels, *self._fixed_size)
+        if param.HasField("resize_param"):
+            width, height = scaled_size(param.resize_param, (width, height))
         return (channels, height, width)
 
     def __call__(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from functools import cache, partial
 from pathlib import Path
 
+from scratchdet_caffe.data.annotation import Annotation
 from scratchdet_caffe.data.convert import ListEntry
 from scratchdet_caffe.data.samples import Sample, nothing
 from scratchdet_caffe.data.voc import read_annotation
@@ -119,9 +119,22 @@ def _samples(root: Path, folder: Path, stems: Sequence[str], test: bool) -> list
         picture = inside / "JPEGImages" / next(there, f"{stem}.jpg")
         file = _xml(folder, stem)
         entry = ListEntry(picture.as_posix(), (inside / "Annotations" / file.name).as_posix())
-        read = cache(partial(read_annotation, file)) if annotated else nothing
+        read = _Kept(file) if annotated else nothing
         samples.append(Sample(entry, read, entry.stem, str(file), file))
     return samples
+
+
+class _Kept:
+    """Reads an annotation once and keeps it; it can be sent to another process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read: Annotation | None = None
+
+    def __call__(self) -> Annotation:
+        if self._read is None:
+            self._read = read_annotation(self._path)
+        return self._read
 
 
 def _xml(folder: Path, stem: str) -> Path:

@@ -127,6 +127,9 @@ class Solver:
             if shown:
                 LOG.info(glog.iteration_loss(self.iter, self.smoothed_loss))
                 self._log_outputs()
+                for source in self.net.sources.values():
+                    if note := source.note():
+                        LOG.info(note)
             for _start, on_gradients_ready in self.callbacks:
                 on_gradients_ready()
             self.apply_update(shown)

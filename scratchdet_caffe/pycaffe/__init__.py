@@ -14,6 +14,7 @@ from scratchdet_caffe.pycaffe.blob import Blob, BlobVec
 from scratchdet_caffe.pycaffe.classifier import Classifier
 from scratchdet_caffe.pycaffe.detector import Detector
 from scratchdet_caffe.pycaffe.mode import (
+    set_data_loading,
     set_device,
     set_mode_cpu,
     set_mode_gpu,
@@ -84,6 +85,7 @@ __all__ = [
     "net_spec",
     "params",
     "proto",
+    "set_data_loading",
     "set_device",
     "set_mode_cpu",
     "set_mode_gpu",

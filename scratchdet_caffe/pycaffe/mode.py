@@ -6,6 +6,7 @@ import random
 
 import torch
 
+from scratchdet_caffe.engine.loading import set_loading
 from scratchdet_caffe.errors import UserError
 
 
@@ -35,6 +36,14 @@ def set_device(index: int) -> None:
 def set_random_seed(seed: int) -> None:
     """Draw the weights of nets built from now on from ``seed``."""
     _Mode.seed = seed
+
+
+def set_data_loading(threads: int = 2, workers: int = 0, on_bad: str = "stop") -> None:
+    """Let AnnotatedData layers built from now on load with threads, or with worker processes.
+
+    With ``on_bad="skip"`` corrupt records are passed over and counted, instead of the end.
+    """
+    set_loading(threads, workers, on_bad)
 
 
 def device() -> torch.device:

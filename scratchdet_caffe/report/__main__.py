@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_net
 from scratchdet_caffe.cli import Parser, run
 from scratchdet_caffe.errors import UserError
@@ -51,21 +52,22 @@ def some_pictures(job: JobFolder, count: int) -> list[Picture]:
 
     Without results, or where the database is not at hand, there are none.
     """
-    from scratchdet_caffe.data.database import Database
     from scratchdet_caffe.data.pixels import pixels_of
+    from scratchdet_caffe.data.sources import open_records
 
     model = job.path / "test.prototxt"
     if job.results is None or not model.exists() or count < 1:
         return []
     net = read_net(model)
-    sources = [layer.data_param.source for layer in net.layer if layer.type == "AnnotatedData"]
-    if not sources or not Path(sources[0]).exists():
-        print(f"report: no pictures: {sources[:1] or 'the database'} is not here")
+    layers = [layer for layer in net.layer if layer.type == "AnnotatedData"]
+    source = layers[0].data_param.source if layers else ""
+    if not Path(source or "nowhere").exists():
+        print(f"report: no pictures: {source or 'the database'} is not here")
         return []
-    database, images = Database(sources[0]), job.results.images
+    database, images = open_records(layers[0], pb.TEST), job.results.images
     if len(database) != len(images):
         raise UserError(
-            f"{sources[0]} holds {len(database)} images, but {job.path}/results/detections.json "
+            f"{source} holds {len(database)} images, but {job.path}/results/detections.json "
             f"has {len(images)}: run evaluate again"
         )
     chosen = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round())

@@ -16,8 +16,8 @@ from scratchdet_caffe.caffeproto import read_net, write_prototxt
 from scratchdet_caffe.caffeproto.labelmap import class_names, read_label_map
 from scratchdet_caffe.caffeproto.namesize import read_name_size
 from scratchdet_caffe.cli import tracked
-from scratchdet_caffe.data.database import Database
 from scratchdet_caffe.data.pixels import Pixels, pixels_of
+from scratchdet_caffe.data.sources import Records, open_records
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.metrics import DetectionAccumulator, ImageResult, Results
 from scratchdet_caffe.metrics.coco_files import default_image_ids
@@ -96,7 +96,7 @@ def read_test_net(path: str | os.PathLike[str], batch: int | None = None) -> Eva
             f"{output.detection_output_param.num_classes}, but {label_map} has {len(classes)} "
             "labels, the background included"
         )
-    database = Database(data.data_param.source)
+    database = open_records(data, pb.TEST)
     images = _images(database, evaluate.name_size_file or save.name_size_file)
     writes = save.output_directory and save.output_format == "VOC"
     return EvaluatedNet(
@@ -147,7 +147,7 @@ def _layer(
     return in_test[0]
 
 
-def _images(database: Database, name_size: str) -> list[tuple[str, int, int]]:
+def _images(database: Records, name_size: str) -> list[tuple[str, int, int]]:
     """Name, width and height of each picture: line n of ``name_size`` is record n."""
     if name_size:
         images = [(name, width, height) for name, height, width in read_name_size(name_size)]

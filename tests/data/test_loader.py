@@ -70,10 +70,12 @@ def assert_equal(first: list, second: list) -> None:
         np.testing.assert_array_equal(label, other_label)
 
 
-def test_threads_change_no_bit(source: Path) -> None:
+@pytest.mark.parametrize("how", [{"threads": 1}, {"threads": 4}, {"workers": 1}, {"workers": 4}])
+def test_threads_and_workers_change_no_bit(how: dict[str, int], source: Path) -> None:
     unthreaded = take(Batches(layer(source), pb.TRAIN, seed=3, threads=0), 6)
-    for threads in (1, 4):
-        assert_equal(unthreaded, take(Batches(layer(source), pb.TRAIN, 3, threads=threads), 6))
+    assert_equal(unthreaded, take(Batches(layer(source), pb.TRAIN, 3, **how), 6))
+    # Resumed in the middle of an epoch.
+    assert_equal(unthreaded[4:], take(Batches(layer(source), pb.TRAIN, 3, 16, **how), 2))
 
 
 def test_a_resume_in_the_middle_of_an_epoch_changes_no_bit(source: Path) -> None:
@@ -93,9 +95,10 @@ def test_seeking_equals_starting_there(source: Path) -> None:
     assert_equal(take(batches, 2), take(Batches(layer(source), pb.TRAIN, 3, position=7), 2))
 
 
-def test_batches_in_hand_are_never_written_again(source: Path) -> None:
+@pytest.mark.parametrize("how", [{"threads": 2}, {"workers": 2}])
+def test_batches_in_hand_are_never_written_again(how: dict[str, int], source: Path) -> None:
     expected = [data.copy() for data, _ in take(Batches(layer(source), pb.TRAIN, 3), 12)]
-    with Batches(layer(source), pb.TRAIN, 3) as batches:
+    with Batches(layer(source), pb.TRAIN, 3, **how) as batches:
         held = [batches.next()[0][:, :1] for _ in range(6)]  # a view alone is enough
         for _ in range(6):
             batches.next()
@@ -170,15 +173,71 @@ def test_one_row_of_minus_one_only_if_the_whole_batch_has_no_box(tmp_path: Path)
     assert label.tolist() == [[[[-1.0] * 8]]]
 
 
-def test_a_bad_record_surfaces_with_its_key(tmp_path: Path) -> None:
+HOW = [{"threads": 0}, {"threads": 2}, {"workers": 2}]
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of six records, whose third and fourth hold no pictures."""
+    path = tmp_path_factory.mktemp("spoilt") / "db"
+    records = [(f"{i:08d}_{i}.jpg", picture(i)) for i in range(6)]
+    for _, record in records[2:4]:
+        record.datum.data = b"no picture"
+    write_database(path, records)
+    return path
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_bad_record_surfaces_with_its_key(how: dict[str, int], spoilt: Path) -> None:
+    with Batches(layer(spoilt, batch=2), pb.TRAIN, 0, **how) as batches:
+        batches.next()  # the batch before is good
+        for _ in range(2):  # and who asks again is told again
+            with pytest.raises(UserError, match=r"db: record '00000002_2\.jpg': .* be decoded"):
+                batches.next()
+        assert batches.position == 2
+        batches.seek(4)
+        assert batches.next()[0].shape == (2, 3, 24, 32)
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_bad_records_can_be_skipped_and_counted(
+    how: dict[str, int], spoilt: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Batches(layer(spoilt, PLAIN, 2), pb.TRAIN, 0, on_bad="skip", **how) as batches:
+        first, second, third = (batches.next() for _ in range(3))
+        np.testing.assert_array_equal(second[0][0], second[0][1])
+        np.testing.assert_array_equal(second[0][0], third[0][0])  # the next good one
+        assert second[1][0, 0, :, 0].tolist() == [0, 0, 1, 1]
+        assert batches.skipped == 3  # 2 and 3, and 3 again in the place of 2
+        [batches.next() for _ in range(3)]
+        assert batches.skipped == 6
+        np.testing.assert_array_equal(batches.next()[0], first[0])
+    said = [line for line in caplog.messages if "Skipped" in line]
+    assert said == [  # once each
+        f"Skipped {spoilt}: record '0000000{i}_{i}.jpg': the picture cannot be decoded"
+        for i in (2, 3)
+    ]
+
+
+def test_skipping_changes_no_bit_between_threads_workers_and_resumes(spoilt: Path) -> None:
+    asked = layer(spoilt, batch=2)
+    one = take(Batches(asked, pb.TRAIN, 3, threads=0, on_bad="skip"), 6)
+    for how in HOW[1:]:
+        assert_equal(one, take(Batches(asked, pb.TRAIN, 3, on_bad="skip", **how), 6))
+        assert_equal(one[1:], take(Batches(asked, pb.TRAIN, 3, 2, on_bad="skip", **how), 5))
+
+
+def test_where_nothing_is_good_skipping_ends(tmp_path: Path) -> None:
     bad = picture(1)
     bad.datum.data = b"no picture"
-    write_database(tmp_path / "db", [("00000000_a.jpg", picture(0)), ("00000001_b.jpg", bad)])
+    write_database(tmp_path / "db", [(f"0000000{i}_x.jpg", bad) for i in range(3)])
     with (
-        Batches(layer(tmp_path / "db"), pb.TRAIN, 0) as batches,
-        pytest.raises(UserError, match=r"db: record '00000001_b\.jpg': .* cannot be decoded"),
+        Batches(layer(tmp_path / "db"), pb.TRAIN, 0, on_bad="skip") as batches,
+        pytest.raises(UserError, match="3 bad records in a row, the last: .*00000002_x"),
     ):
         batches.next()
+    with pytest.raises(UserError, match="on_bad is 'stop' or 'skip', not 'ignore'"):
+        Batches(layer(tmp_path / "db"), pb.TRAIN, 0, on_bad="ignore")
 
 
 def test_pictures_of_another_size_need_a_resize(tmp_path: Path) -> None:

@@ -103,6 +103,10 @@ class Drawing(Layer):
         """How far one forward pass moves `position`."""
         return 1
 
+    def note(self) -> str:
+        """Return a line for the log on what was drawn since the last call, if there is one."""
+        return ""
+
     def reseed(self, seed: int) -> None:
         """Draw all randomness from ``seed``, a run's seed, from now on."""
         self.context.seed = seed

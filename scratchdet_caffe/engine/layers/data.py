@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from scratchdet_caffe import glog
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.layers.base import Context, Drawing, Layer, Tops, layer
+from scratchdet_caffe.engine.loading import loading
 from scratchdet_caffe.engine.random import derived_seed
 from scratchdet_caffe.engine.shapes.registry import Shape, Spec
 
@@ -29,6 +32,20 @@ class Source(Drawing):
 
     #: Shapes of the tops, where only the data can tell.
     top_shapes: tuple[Shape, ...]
+    #: Seconds spent waiting for records so far.
+    waited = 0.0
+    #: Bad records passed over so far.
+    skipped = 0
+    _noted: tuple[float, float] | None = None
+
+    def note(self) -> str:
+        """Return how long the net has waited for records since the last call, and of how long."""
+        before, now = self._noted, time.perf_counter()
+        self._noted = (self.waited, now)
+        if before is None or not self.waited:
+            return ""
+        waited, since = self.waited - before[0], now - before[1]
+        return glog.data_wait(self.param.name, waited, since, self.skipped)
 
     def close(self) -> None:
         """Stop background work and let go of files."""
@@ -47,7 +64,17 @@ class AnnotatedData(Source):
         from scratchdet_caffe.data import Batches  # the only place where the engine needs it
 
         own = derived_seed(seed, "data", self.param.name, self.context.phase)
-        return Batches(self.param, self.context.phase, own, position, shard=self.context.shard)
+        how = loading()
+        return Batches(
+            self.param,
+            self.context.phase,
+            own,
+            position,
+            how.threads,
+            self.context.shard,
+            how.workers,
+            how.on_bad,
+        )
 
     def reseed(self, seed: int) -> None:
         position = self.position
@@ -70,6 +97,7 @@ class AnnotatedData(Source):
 
     def forward(self, *bottoms: Tensor) -> Tops:
         data, label = self.batches.next()
+        self.waited, self.skipped = self.batches.waited, self.batches.skipped
         return torch.from_numpy(data), torch.from_numpy(label)
 
     def close(self) -> None:

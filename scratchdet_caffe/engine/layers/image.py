@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -50,11 +51,12 @@ class Pictures(Source):
         raise NotImplementedError
 
     def forward(self, *bottoms: Tensor) -> Tops:
-        coming = self._start()
+        began, coming = time.perf_counter(), self._start()
         try:
             tops = coming.result()
         except UserError as error:
             raise self.error(str(error)) from error
+        self.waited += time.perf_counter() - began
         self.position += self.per_pass
         self._start()
         return tops

@@ -1,0 +1,123 @@
+"""`RecordMaker`: position in, picture and label rows out, wherever that is done.
+
+What happens to a record depends on (seed, epoch, index) alone, so it does not matter which
+thread or process makes it, or when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import cv2
+import numpy as np
+
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.data.sources import Records
+from scratchdet_caffe.data.transform import Floats, Transformer
+from scratchdet_caffe.errors import UserError
+
+T = TypeVar("T")
+Skipped = tuple[tuple[str, str], ...]  # records passed over: how errors name them, and why
+
+STOP, SKIP = "stop", "skip"
+MOST_IN_A_ROW = 20  # bad records, before skipping is no use
+
+
+def record_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """Return the generator of one record's augmentation, a function of its arguments alone."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, epoch, index))))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a record depends on beside its position; it can be sent to another process.
+
+    Attributes:
+        layer: The AnnotatedData layer, serialised.
+        source: Its records.
+        phase: ``pb.TRAIN`` or ``pb.TEST``.
+        seed: Of all random choices.
+        on_bad: What to do about a corrupt record: `STOP`, or `SKIP` and take the next good one.
+    """
+
+    layer: bytes
+    source: Records
+    phase: int
+    seed: int
+    on_bad: str = STOP
+
+
+class Made(NamedTuple):
+    """What `RecordMaker.make` returns: label rows ``(K, 8)``, item 0, and what was passed over."""
+
+    rows: Floats
+    skipped: Skipped
+
+
+class RecordMaker:
+    """Makes the records of a layer.
+
+    Raises:
+        UserError: Settings that `Transformer` refuses.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.source = plan, plan.source
+        self._transformer = Transformer(pb.LayerParameter.FromString(plan.layer), plan.phase)
+        # The callers are the parallelism; OpenCV's own threads would fight them for cores.
+        cv2.setNumThreads(1)
+
+    @property
+    def fixed_shape(self) -> tuple[int, int, int] | None:
+        """The shape (C, H, W) of every picture, None where it depends on the record."""
+        return self._transformer.fixed_shape
+
+    def shape_at(self, position: int) -> tuple[int, int, int]:
+        """Return the shape (C, H, W) in which the record at ``position`` comes out."""
+
+        def shape(index: int) -> tuple[int, int, int]:
+            return self._transformer.shape_of(self.source.record(index))
+
+        return self.fixed_shape or self._first_good(position, shape)[0]
+
+    def make(self, position: int, out: Floats, spoilt: bool = False) -> Made:
+        """Make the record at ``position``: its picture goes into ``out (C, H, W)``.
+
+        Args:
+            position: Records before it, over all epochs.
+            out: Where to write the picture.
+            spoilt: Whether the record has ended a process before, and is not to be tried again.
+
+        Raises:
+            UserError: The record is corrupt or does not fit, naming its key.
+        """
+        epoch, first = divmod(position, len(self.source))
+
+        def rows(index: int) -> Floats:
+            if spoilt and index == first:
+                raise UserError("it ended the process that made it")
+            random = record_generator(self.plan.seed, epoch, first)
+            return self._transformer(self.source.record(index), random, out)[1]
+
+        return Made(*self._first_good(position, rows))
+
+    def where(self, position: int) -> str:
+        """Return how errors name the record at ``position``."""
+        return self.source.where(position % len(self.source))
+
+    def _first_good(self, position: int, attempt: Callable[[int], T]) -> tuple[T, Skipped]:
+        """Return what ``attempt`` makes of the record at ``position``, or of the next good one."""
+        skipped: list[tuple[str, str]] = []
+        for index in range(position, position + min(MOST_IN_A_ROW, len(self.source))):
+            where = self.where(index)
+            try:
+                return attempt(index % len(self.source)), tuple(skipped)
+            except (UserError, cv2.error) as error:
+                why = str(error).removeprefix(f"{where}: ").removeprefix(where).strip()
+                if self.plan.on_bad == STOP:
+                    raise UserError(f"{where}: {why}") from error
+                skipped.append((where, why))
+        where, why = skipped[-1]
+        raise UserError(f"{len(skipped)} bad records in a row, the last: {where}: {why}")
