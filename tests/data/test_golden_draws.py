@@ -21,6 +21,7 @@ from scratchdet_caffe.data import Batches
 
 KOLMOGOROV = 0.06
 SHARE = 0.04
+STANDARD_ERRORS = 4
 # A picture taken whole has one mean, which may lie on the edge of a bin: the reference encodes
 # it as JPEG once more, which moves it by hundredths of a grey level.
 NUDGES = [-0.05, 0.0, 0.05]
@@ -79,6 +80,18 @@ def histogram_distance(values: list[float], runs: list[dict[str, Any]], by: floa
     return float(np.abs(difference).max())
 
 
+def mean_difference(values: list[float], runs: list[dict[str, Any]], nudge: float) -> float:
+    """Return the difference of the means of a number per draw, in its standard errors.
+
+    This compares the moments of all pixels too: their mean is the mean over the draws. A
+    difference up to ``nudge`` does not count.
+    """
+    theirs = np.mean([run["mean"] for run in runs])
+    error = np.std(values) * math.sqrt(1 / len(values) + 1 / sum(run["n"] for run in runs))
+    difference = max(abs(float(np.mean(values)) - float(theirs)) - nudge, 0)
+    return difference / max(float(error), 1e-6)
+
+
 def boxes_per_draw_difference(counts: list[int], runs: list[dict[str, Any]]) -> float:
     """Return the difference of the means in its standard errors."""
     n, records = len(counts), runs[0]["records_in_lmdb"]
@@ -105,7 +118,11 @@ def test_distributions_agree(case: str, shared: Path, monkeypatch: pytest.Monkey
             distance = min(histogram_distance(values, histograms, by) for by in nudges)
             if distance > KOLMOGOROV:
                 wrong.append(f"{name}: Kolmogorov distance {distance:.3f}")
-    if (errors := boxes_per_draw_difference(ours.counts, runs)) > 4:
+            if name.startswith(("draw_", "filled")):
+                errors = mean_difference(values, histograms, max(nudges))
+                if errors > STANDARD_ERRORS:
+                    wrong.append(f"mean of {name}: {errors:.1f} standard errors")
+    if (errors := boxes_per_draw_difference(ours.counts, runs)) > STANDARD_ERRORS:
         wrong.append(f"boxes per draw: {errors:.1f} standard errors")
     filled = np.mean(np.array(ours.values["filled_fraction"]) > 0.05)
     theirs = np.mean([run["share_of_draws_filled_more_than_5_percent"] for run in runs])
