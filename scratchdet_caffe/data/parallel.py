@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from scratchdet_caffe.cli import progress
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,14 +41,8 @@ def tracked(items: Iterable[T], total: int, what: str, done: int = 0) -> Iterato
 
     ``done`` of ``total`` were dealt with earlier.
     """
-    if not sys.stderr.isatty():
-        yield from items
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=total, completed=done)
-        for item in items:
+    with progress(what) as step:
+        for number, item in enumerate(items, done):
+            if step:
+                step(number / total)
             yield item
-            progress.advance(task)
