@@ -5,7 +5,8 @@
 The pictures are eight 640x480 JPEGs, to 300x300 in batches of 32, as in the reference's
 ``golden/data/throughput.json``. Rounds of all settings take turns, so that a busy minute on the
 machine hits all alike. Medians over the rounds are printed: images per second of wall clock,
-and of processor time, which other programs on the machine disturb less.
+and of processor time (workers included), which other programs on the machine disturb less. The
+scaling from one to two is that of neighbouring rounds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ from scratchdet_caffe.data import Batches, Database, write_database
 from scratchdet_caffe.errors import UserError
 
 IMAGES_PER_ROUND = 640
-THREADS = (0, 1, 2)
+SETTINGS = (
+    {"threads": 0},
+    {"threads": 1},
+    {"threads": 2},
+    {"workers": 1},
+    {"workers": 2},
+)
 
 
 def photographs_only(source: Path, target: Path) -> None:
@@ -49,16 +56,40 @@ def layer_of(prototxt: Path, source: Path, augment: bool) -> pb.LayerParameter:
     return layer
 
 
-def rate(layer: pb.LayerParameter, phase: int, threads: int) -> tuple[float, float]:
+def processor_time() -> float:
+    """Return the seconds of processor time of this process and of those that it has started."""
+    ticks, own = 0, os.getpid()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == own:
+            ticks += int(fields[11]) + int(fields[12])
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def rate(layer: pb.LayerParameter, phase: int, setting: dict[str, int]) -> tuple[float, float]:
     """Return images per second of wall clock and of processor time, over one round."""
-    with Batches(layer, phase, seed=0, threads=threads) as batches:
+    with Batches(layer, phase, seed=0, **setting) as batches:
         for _ in range(5):
             batches.next()
-        wall, cpu, position = time.perf_counter(), time.process_time(), batches.position
+        wall, cpu, position = time.perf_counter(), processor_time(), batches.position
         while batches.position - position < IMAGES_PER_ROUND:
             batches.next()
         count = batches.position - position
-        return count / (time.perf_counter() - wall), count / (time.process_time() - cpu)
+        return count / (time.perf_counter() - wall), count / (processor_time() - cpu)
+
+
+def scaling_of(
+    rates: dict[tuple[str, str], list[tuple[float, float]]], name: str, setting: str
+) -> str:
+    """Return the wall-clock rate of two as a share of twice that of one in the same round."""
+    if not setting.endswith("=2"):
+        return ""
+    one = rates[name, setting.replace("=2", "=1")]
+    shares = [b[0] / a[0] / 2 for a, b in zip(one, rates[name, setting])]
+    return f"{100 * statistics.median(shares):.0f} %"
 
 
 def main(argv: list[str]) -> None:
@@ -89,18 +120,21 @@ def main(argv: list[str]) -> None:
             "train_ssd_augmentation": (layer_of(prototxt, source, True), pb.TRAIN),
             "test_decode_and_warp_only": (layer_of(prototxt, source, False), pb.TEST),
         }
-        rates: dict[tuple[str, int], list[tuple[float, float]]] = {}
+        rates: dict[tuple[str, str], list[tuple[float, float]]] = {}
         for _ in range(options.rounds):
             for name, (layer, phase) in cases.items():
-                for threads in THREADS:
-                    rates.setdefault((name, threads), []).append(rate(layer, phase, threads))
+                for setting in SETTINGS:
+                    ((word, count),) = setting.items()
+                    found = rate(layer, phase, setting)
+                    rates.setdefault((name, f"{word}={count}"), []).append(found)
         rows = []
-        for (name, threads), found in rates.items():
+        for (name, setting), found in rates.items():
             wall, cpu = (statistics.median(kind) for kind in zip(*found))
             reference = recorded[name]["images_per_second_median"]
-            ratio = f"{cpu / reference:.1f}"
-            rows.append((f"{name}, threads={threads}", f"{wall:.0f}", f"{cpu:.0f}", ratio))
-        head = ["setting", "wall/s", "per core/s", "per core / recorded reference"]
+            ratios = (f"{wall / reference:.1f}", f"{cpu / reference:.1f}")
+            scaling = scaling_of(rates, name, setting)
+            rows.append((f"{name}, {setting}", f"{wall:.0f}", f"{cpu:.0f}", *ratios, scaling))
+        head = ["setting", "wall/s", "per core/s", "wall ratio", "per core ratio", "of twice one's"]
         print(text_table(head, rows))
         print(f"\n{os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}")
         if options.profile:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import logging
 import logging.handlers
+import os
 from pathlib import Path
 
 from scratchdet_caffe.caffeproto import read_solver
@@ -55,7 +56,10 @@ def _parser() -> argparse.ArgumentParser:
         "--data-threads", type=int, default=2, metavar="N", help="threads that make records (2)"
     )
     data.add_argument(
-        "--data-workers", type=int, default=0, metavar="N", help="processes instead of threads (0)"
+        "--data-workers",
+        type=int,
+        metavar="N",
+        help="processes instead of threads (CPU: 0; GPU: as many as processors but one, up to 8)",
     )
     data.add_argument(
         "--on-bad",
@@ -76,6 +80,11 @@ def main(argv: list[str]) -> int:
     return train(args)
 
 
+def _workers(device: str) -> int:
+    """Return how many data workers keep ``device`` busy: a CPU has the net to compute."""
+    return 0 if device == "cpu" else min(max((os.cpu_count() or 1) - 1, 1), 8)
+
+
 def train(args: argparse.Namespace) -> int:
     """Run the solver to its end, or until a signal; return the exit status."""
     from scratchdet_caffe.training.alarm import Alarm
@@ -91,7 +100,8 @@ def train(args: argparse.Namespace) -> int:
     with output_of(args.engine) as output:
         caffe = load_engine(args.engine, device=args.device, nets=net_files(param))
         if args.engine == "torch":
-            caffe.set_data_loading(args.data_threads, args.data_workers, args.on_bad)
+            workers = _workers(args.device) if args.data_workers is None else args.data_workers
+            caffe.set_data_loading(args.data_threads, workers, args.on_bad)
         if args.threads and args.engine == "torch":
             import torch
 
