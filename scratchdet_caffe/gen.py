@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 
 from scratchdet_caffe.analysis.options import add_options, run_tool
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
@@ -15,7 +14,13 @@ from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.experiment import ARCHS, DATASETS, HEADS, PUBLISHED, Job, plan
 from scratchdet_caffe.experiment.plan import BN_CHOICES
 from scratchdet_caffe.experiment.recipe_files import about_recipe, recipe_names
-from scratchdet_caffe.render import differing_file, job_files, write_job
+from scratchdet_caffe.render import (
+    differing_file,
+    job_files,
+    published_files,
+    write_files,
+    write_job,
+)
 
 ABOUT = """\
 Write <out>/<arch>/<dataset>/<job>/ with train.prototxt, test.prototxt, deploy.prototxt,
@@ -37,8 +42,7 @@ def main(argv: list[str]) -> int:
     if args.check:
         return _check(args.out)
     if args.published:
-        for entry in PUBLISHED:
-            write_job(entry.job(args.out))
+        write_files(published_files(PUBLISHED, args.out))
         print(f"wrote {len(PUBLISHED)} published nets below {args.out}")
         return 0
     if not args.arch or not args.dataset:
@@ -123,7 +127,7 @@ def _listing() -> str:
 
 def _check(out: str) -> int:
     """Compare the published nets below ``out`` with what is rendered now; 1 if one differs."""
-    different = differing_file(entry.job(out) for entry in PUBLISHED)
+    different = differing_file(published_files(PUBLISHED, out))
     if different:
         print(f"{different}: is not what gen renders now; gen --published renders all again")
         return 1
@@ -152,10 +156,6 @@ def _report(job: Job) -> str:
         sizes = ("-" if number is None else f"{number:.4g}" for number in numbers)
         rows.append((source.blob, f"{height}x{width}", *sizes, ratios, source.priors))
     head = ("source", "map", "step", "min size", "max size", "aspect ratios", "priors")
-    # BatchNorm's blobs are statistics, not parameters.
-    learned = (layer.params for layer in shapes.layers if layer.type != "BatchNorm")
-    parameters = sum(math.prod(shape) for params in learned for shape in params)
-    flops = sum(layer.flops for layer in shapes.layers)
     priors = shapes.blobs[job.head.priors][2] // 4
     size = job.recipe.size
     return "\n".join(
@@ -164,7 +164,8 @@ def _report(job: Job) -> str:
             "",
             f"{job.arch.name}, {job.head.name} head, {size}x{size}, "
             f"{len(job.dataset.classes) - 1} classes: {priors:,} priors, "
-            f"{parameters:,} parameters, {flops / 1e9:.2f} GFLOPs (two per multiply-add)",
+            f"{shapes.parameters:,} parameters, {shapes.flops / 1e9:.2f} GFLOPs "
+            "(two per multiply-add)",
             _batch(job),
             f"wrote {job.folder}; train with its train.sh",
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,6 +93,15 @@ class Job:
     @property
     def test_iter(self) -> int:
         return self.dataset.test_images // self.test_batch
+
+    @property
+    def options(self) -> list[str]:
+        """The words that ``gen`` makes this job of."""
+        words = []
+        for name, value in self.asked.items():
+            for each in value if isinstance(value, list) else [value]:
+                words += [f"--{name.replace('_', '-')}", shlex.quote(str(each))]
+        return words
 
     def record(self) -> dict[str, Any]:
         """Return what ``job.json`` holds: what was asked, and what it settled to."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 from scratchdet_caffe.experiment import Job
@@ -32,18 +32,24 @@ def write_job(job: Job) -> None:
     Raises:
         UserError: The folder cannot be written.
     """
-    for name, text in job_files(job).items():
-        path = Path(job.folder) / name
+    write_files({Path(job.folder) / name: text for name, text in job_files(job).items()})
+
+
+def write_files(files: Mapping[Path, str]) -> None:
+    """Write each text to its path; scripts can be run.
+
+    Raises:
+        UserError: A folder cannot be written.
+    """
+    for path, text in files.items():
         write_text(path, text)
-        if name.endswith(".sh"):
+        if path.suffix == ".sh":
             path.chmod(0o755)
 
 
-def differing_file(jobs: Iterable[Job]) -> Path | None:
-    """Return the first file that is missing or is not what its job renders now; None if all are."""
-    for job in jobs:
-        for name, text in job_files(job).items():
-            path = Path(job.folder) / name
-            if not path.is_file() or path.read_text(encoding="utf-8") != text:
-                return path
+def differing_file(files: Mapping[Path, str]) -> Path | None:
+    """Return the first path that is missing or holds another text; None if none is."""
+    for path, text in files.items():
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
+            return path
     return None

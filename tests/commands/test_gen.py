@@ -131,5 +131,5 @@ def test_check_names_the_first_file_that_differs(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert gen.main(["--check", "--out", "none"]) == 1
-    first = "none/root_resnet34/voc0712/release-caffe_300/train.prototxt"
+    first = "none/vgg16/voc0712/paper_300_bn-none/train.prototxt"
     assert capsys.readouterr().out.startswith(f"{first}: is not what gen renders")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 import pkgutil
 from dataclasses import dataclass
 
@@ -33,6 +34,17 @@ class NetShapes:
 
     blobs: dict[str, Shape]
     layers: list[LayerShapes]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that are learned; BatchNorm's blobs are statistics, not parameters."""
+        learned = (layer.params for layer in self.layers if layer.type != "BatchNorm")
+        return sum(math.prod(shape) for params in learned for shape in params)
+
+    @property
+    def flops(self) -> int:
+        """FLOPs of one forward pass; one multiply-add counts as two."""
+        return sum(layer.flops for layer in self.layers)
 
 
 def infer(net: pb.NetParameter, phase: int, inputs: dict[str, Shape] | None = None) -> NetShapes:
