@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.cli import Parser, progress, run
@@ -23,10 +25,13 @@ from scratchdet_caffe.files import write_text
 from scratchdet_caffe.metrics import (
     BOUNDS,
     ELEVEN_POINT,
+    Diagnosis,
+    InNet,
     check_bounds,
     coco_summary,
     diagnose,
     errors_summary,
+    explain,
     parse_groups,
     summary,
     write_coco_results,
@@ -35,7 +40,7 @@ from scratchdet_caffe.metrics import (
 )
 from scratchdet_caffe.metrics.detection_files import PREFIX
 from scratchdet_caffe.report.errors import write_errors
-from scratchdet_caffe.report.scores import print_classes, print_coco, print_errors
+from scratchdet_caffe.report.scores import print_scores, rules_markdown
 from scratchdet_caffe.scoring import (
     EvaluatedNet,
     Scored,
@@ -93,6 +98,11 @@ def parser() -> Parser:
     files.add_argument("--pictures-from", type=Path, metavar="DIR", help="pictures of COCO's JSON")
     how = made.add_argument_group("scoring")
     how.add_argument("--coco", action="store_true", help="COCO's numbers, too; a COCO set has them")
+    how.add_argument(
+        "--all-rules",
+        action="store_true",
+        help="the numbers of the log, of VOC, of the files and of COCO, and each step between",
+    )
     how.add_argument(
         "--sizes",
         type=_sizes,
@@ -174,22 +184,31 @@ def from_net(args: Any) -> tuple[Scored, Path, EvaluatedNet]:
     test = read_test_net(model, args.batch)
     caffe = load_engine(args.engine, device=args.device, nets=[model])
     net = open_test_net(caffe, model, weights, args.batch)
-    results, rows = detect(net, test)
+    made = detect(net, test)
     facts = {
         "weights": str(weights),
         "model": str(model),
         "engine": args.engine,
         "device": args.device,
     }
+    in_net = None
+    if test.evaluation and args.iou in (None, test.threshold):
+        in_net = InNet(
+            whole=made.rows.result(version),
+            once=made.once.result(version),
+            surplus=-len(test.images) % test.batch,
+            in_pixels=test.in_pixels,
+            count_difficult=test.count_difficult,
+            version=version,
+        )
     scored = Scored(
-        results,
+        made.results,
         facts,
         test.image_ids,
         test.category_ids,
         test.coco,
         args.iou or test.threshold,
-        rows.result(version) if test.evaluation else None,
-        version,
+        in_net,
         pixels=test.pixels,
     )
     return scored, out, test
@@ -249,23 +268,46 @@ def _written_by_net(test: EvaluatedNet, out: Path) -> bool:
     )
 
 
-def write_errors_of(scored: Scored, out: Path, args: Any) -> dict[str, Any]:
-    """Tell errors apart, write their page and pictures, and return what is said of them."""
-    results, names = scored.results, scored.results.classes[1:]
-    groups = parse_groups(args.similar, names) if args.similar else None
-    diagnosis = diagnose(results, args.sizes or BOUNDS, groups, scored.threshold)
-    errors = errors_summary(diagnosis)
+def numbers_of(scored: Scored, args: Any) -> tuple[dict[str, Any], Diagnosis]:
+    """Score by all that was asked for; return ``metrics.json``'s part of it, and the errors."""
+    results, bounds = scored.results, args.sizes or BOUNDS
+    groups = parse_groups(args.similar, results.classes[1:]) if args.similar else None
+    in_net = scored.in_net
+    whole, version = (in_net.whole, in_net.version) if in_net else (None, "11point")
+    numbers = summary(results, scored.threshold, whole, version)
+    if args.coco or args.all_rules or args.sizes or scored.coco:
+        with progress("COCO's numbers") as step:
+            coco = scored.coco_score(bounds, step)
+        numbers["coco"] = coco_summary(coco)
+        if args.all_rules:
+            if not np.isclose(coco.iou, scored.threshold).any():
+                raise UserError(
+                    f"--all-rules compares with COCO, whose overlaps are 0.5, 0.55, ..., 0.95: "
+                    f"{scored.threshold:g} is none of them"
+                )
+            numbers["all_rules"] = explain(results, coco, scored.threshold, in_net, scored.coco)
+    diagnosis = diagnose(results, bounds, groups, scored.threshold)
+    numbers["errors"] = errors_summary(diagnosis)
+    return numbers, diagnosis
+
+
+def write_error_page(
+    scored: Scored, out: Path, errors: dict[str, Any], diagnosis: Diagnosis, count: int
+) -> list[dict[str, Any]]:
+    """Write the page of errors, with pictures where there are some; return what they show."""
     try:
-        rows = write_errors(out, results, diagnosis, errors, scored.pixels, args.pictures)
-    except UserError as error:  # no pictures at hand: all else stands without them
+        return write_errors(out, scored.results, diagnosis, errors, scored.pixels, count)
+    except UserError as error:  # all else stands without pictures
         print(f"evaluate: no pictures of errors: {error}", file=sys.stderr)
-        rows = write_errors(out, results, diagnosis, errors, None)
-    return {**errors, "worst": rows}
+        return write_errors(out, scored.results, diagnosis, errors, None)
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the command; return 1 if the mAP is below ``--min-map``."""
-    args = parser().parse_args(argv)
+def check(args: Any) -> None:
+    """Check the options that argparse does not.
+
+    Raises:
+        UserError: A number is out of its range.
+    """
     if args.min_map is not None and not 0 <= args.min_map <= 1:  # NaN is neither
         raise UserError(f"--min-map must be a number from 0 to 1, not {args.min_map}")
     if args.iou is not None and not 0 < args.iou < 1:
@@ -274,29 +316,29 @@ def main(argv: Sequence[str]) -> int:
         raise UserError(f"--pictures must not be negative: {args.pictures}")
     if args.batch is not None and args.batch < 1:
         raise UserError(f"--batch must be at least 1, not {args.batch}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command; return 1 if the mAP is below ``--min-map``."""
+    args = parser().parse_args(argv)
+    check(args)
     started, test = time.monotonic(), None
     if args.detections:
         scored, out = from_files(args)
     else:
         scored, out, test = from_net(args)
-    coco = args.coco or scored.coco or args.sizes is not None
+    seconds = round(time.monotonic() - started, 2)
+    numbers, diagnosis = numbers_of(scored, args)
     metrics = {
-        **scored.facts,
-        "date": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "seconds": round(time.monotonic() - started, 2),
-        **summary(scored.results, scored.threshold, scored.in_net, scored.ap_version),
-    }
-    if coco:
-        with progress("COCO's numbers") as step:
-            score = scored.coco_score(args.sizes or BOUNDS, step)
-        metrics["coco"] = coco_summary(score)
-    write_files(scored, out, test, coco)
-    metrics["errors"] = write_errors_of(scored, out, args)
+        **scored.facts, "date": time.strftime("%Y-%m-%d %H:%M:%S"), "seconds": seconds, **numbers,
+    }  # fmt: skip
+    write_files(scored, out, test, "coco" in metrics)
+    errors = metrics["errors"]
+    errors["worst"] = write_error_page(scored, out, errors, diagnosis, args.pictures)
+    if "all_rules" in metrics:
+        write_text(out / "all_rules.md", rules_markdown(metrics["all_rules"]))
     write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
-    print_classes(metrics)
-    if coco:
-        print_coco(metrics["coco"])
-    print_errors(metrics["errors"])
+    print_scores(metrics)
     print(f"{metrics['weights']}, {metrics['images']} images -> {out}: metrics.json, errors.html")
 
     reached = metrics["map"][ELEVEN_POINT] or 0.0

@@ -1,5 +1,6 @@
 """Average precision over numpy arrays; each number says the rule it was made by."""
 
+from scratchdet_caffe.metrics.all_rules import InNet, explain
 from scratchdet_caffe.metrics.coco import (
     BOUNDS,
     SIZES,
@@ -84,6 +85,7 @@ __all__ = [
     "Detections",
     "Diagnosis",
     "ImageResult",
+    "InNet",
     "Mistake",
     "Results",
     "Rule",
@@ -97,6 +99,7 @@ __all__ = [
     "coco_summary",
     "diagnose",
     "errors_summary",
+    "explain",
     "match",
     "mean_ap",
     "overlap",

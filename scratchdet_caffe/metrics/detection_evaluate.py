@@ -88,14 +88,14 @@ class DetectionAccumulator:
             mine = rows[rows[:, 1] == label]
             if len(mine) == 0:
                 missing.append(label)
-            ap[label] = _average_precision(
+            ap[label] = average_precision(
                 mine[:, 2], mine[:, 3], self._positives[label], ap_version
             )
         mean = _sum(np.array(list(ap.values()), np.float32)) / max(len(ap), 1)
         return DetectionEvaluation(ap, tuple(missing), mean)
 
 
-def _average_precision(score: Floats, hit: Floats, positives: int, version: str) -> float:
+def average_precision(score: Floats, hit: Floats, positives: int, version: str) -> float:
     """AP of one class in float32 from scores ``(D,)`` and hits ``(D,)`` (1 true, 0 false)."""
     if len(score) == 0 or positives == 0:
         return 0.0

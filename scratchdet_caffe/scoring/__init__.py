@@ -2,13 +2,20 @@
 
 from scratchdet_caffe.scoring.found import Found, read_found
 from scratchdet_caffe.scoring.scored import Scored
-from scratchdet_caffe.scoring.testnet import EvaluatedNet, detect, open_test_net, read_test_net
+from scratchdet_caffe.scoring.testnet import (
+    EvaluatedNet,
+    Pass,
+    detect,
+    open_test_net,
+    read_test_net,
+)
 from scratchdet_caffe.scoring.truth import GroundTruth, read_ground_truth
 
 __all__ = [
     "EvaluatedNet",
     "Found",
     "GroundTruth",
+    "Pass",
     "Scored",
     "detect",
     "open_test_net",

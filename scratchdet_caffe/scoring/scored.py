@@ -9,7 +9,7 @@ from typing import Any
 from scratchdet_caffe.data.pixels import Pixels
 from scratchdet_caffe.metrics import (
     CocoScore,
-    DetectionEvaluation,
+    InNet,
     Results,
     coco_score,
     coco_score_of,
@@ -27,8 +27,7 @@ class Scored:
         category_ids: Id of each class, without the background, in COCO's files.
         coco: Whether the set is COCO's.
         threshold: IoU from which on a detection finds an object.
-        in_net: What DetectionEvaluate's rows came to, if a net with that layer ran.
-        ap_version: How they were added up.
+        in_net: What the net's own DetectionEvaluate said, if a net with that layer ran.
         raw: COCO's instances and detections, if they were read from such files.
         pixels: Returns the picture of an image, by its number; None where there are none.
     """
@@ -39,8 +38,7 @@ class Scored:
     category_ids: Sequence[Any]
     coco: bool
     threshold: float = 0.5
-    in_net: DetectionEvaluation | None = None
-    ap_version: str = "11point"
+    in_net: InNet | None = None
     raw: tuple[dict[str, Any], list[dict[str, Any]]] | None = None
     pixels: Callable[[int], Pixels] | None = None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_net, write_prototxt
@@ -22,6 +23,8 @@ from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.metrics import DetectionAccumulator, ImageResult, Results
 from scratchdet_caffe.metrics.coco_files import default_image_ids
 from scratchdet_caffe.scoring.truth import category_ids, pixel_boxes
+
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class EvaluatedNet:
         image_ids: Id of each image in COCO's files.
         category_ids: Id of each class, without the background, in COCO's files.
         coco: Whether the set is COCO's: crowds are marked difficult, pixels are counted from 0.
+        count_difficult: Whether the net's own evaluation counts difficult objects.
+        in_pixels: Whether it measures overlaps in pixels of the pictures.
         files: Folder and prefix of the files that DetectionOutput writes itself, if it does.
         pixels: Returns the picture of an image, by its number.
     """
@@ -53,6 +58,8 @@ class EvaluatedNet:
     image_ids: Sequence[int]
     category_ids: Sequence[int]
     coco: bool
+    count_difficult: bool
+    in_pixels: bool
     files: tuple[Path, str] | None
     pixels: Callable[[int], Pixels]
 
@@ -110,6 +117,8 @@ def read_test_net(path: str | os.PathLike[str], batch: int | None = None) -> Eva
         image_ids=default_image_ids([name for name, _, _ in images]),
         category_ids=ids or range(1, len(classes)),
         coco=bool(ids),
+        count_difficult=evaluate.evaluate_difficult_gt,
+        in_pixels=bool(evaluate.name_size_file),
         files=(Path(save.output_directory), save.output_name_prefix) if writes else None,
         pixels=lambda number: pixels_of(database.record(number).datum, force_color=True),
     )
@@ -165,25 +174,38 @@ def _images(database: Records, name_size: str) -> list[tuple[str, int, int]]:
     return images
 
 
-def detect(net: Any, test: EvaluatedNet) -> tuple[Results, DetectionAccumulator]:
-    """Run ``net`` once over the set.
+@dataclass(frozen=True)
+class Pass:
+    """What one pass of a test net gave.
 
-    Returns:
-        What was found beside what is there, boxes in pixels; and the rows of DetectionEvaluate.
-        If the last batch wraps around to the first images, their second round is dropped from
-        the former and stays in the latter, as in Caffe's own test.
+    Attributes:
+        results: What was found beside what is there, boxes in pixels, every image once.
+        rows: The rows of DetectionEvaluate. If the last batch wraps around to the first images,
+            their second round counts here, as in Caffe's own test.
+        once: The same without that second round.
+    """
+
+    results: Results
+    rows: DetectionAccumulator
+    once: DetectionAccumulator
+
+
+def detect(net: Any, test: EvaluatedNet) -> Pass:
+    """Run ``net`` once over the set.
 
     Raises:
         UserError: A label is not in the label map.
     """
-    results, rows = Results(test.classes), DetectionAccumulator()
+    results, rows, once = Results(test.classes), DetectionAccumulator(), DetectionAccumulator()
     steps = range(0, len(test.images), test.batch)
     for start in tracked(steps, "scoring"):
         net.forward()
         found = np.array(net.blobs[test.detections].data, np.float64).reshape(-1, 7)
         truth = np.array(net.blobs[test.label].data, np.float64).reshape(-1, 8)
         if test.evaluation:
-            rows.add(net.blobs[test.evaluation].data)
+            judged = np.array(net.blobs[test.evaluation].data, np.float64).reshape(-1, 5)
+            rows.add(judged)
+            once.add(_first_images(judged, truth, len(test.images) - start, test.count_difficult))
         for item, (name, width, height) in enumerate(test.images[start : start + test.batch]):
             mine = found[(found[:, 0] == item) & (found[:, 1] >= 0)]
             there = truth[truth[:, 0] == item]
@@ -203,4 +225,15 @@ def detect(net: Any, test: EvaluatedNet) -> tuple[Results, DetectionAccumulator]
                     crowd=there[:, 7].copy() if test.coco else None,
                 )
             )
-    return results, rows
+    return Pass(results, rows, once)
+
+
+def _first_images(judged: Floats, truth: Floats, images: int, count_difficult: bool) -> Floats:
+    """The rows ``(K, 5)`` of DetectionEvaluate that the first ``images`` of a batch have."""
+    heads = judged[:, 0] == -1
+    own = truth[(truth[:, 0] >= 0) & (truth[:, 0] < images)]
+    counting = own[(own[:, 7] == 0) | count_difficult]
+    rows: Floats = judged.copy()
+    rows[heads, 2] = (rows[heads, 1][:, None] == counting[:, 1]).sum(axis=1)
+    kept: Floats = rows[heads | (rows[:, 0] < images)]
+    return kept

@@ -120,6 +120,25 @@ def test_scores_files_and_exit_status(job: Path, capsys: pytest.CaptureFixture[s
     assert (dogs.image.tolist(), dogs.box.tolist()) == ([1], [[10, 10, 20, 20]])
 
 
+def test_all_rules_side_by_side(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate.main([str(job), "--all-rules"]) == 0
+    rules = json.loads((job / "results/metrics.json").read_text())["all_rules"]
+    assert rules["numbers"]["detection_eval 11point"] == pytest.approx((7 / 11 + 1) / 2)
+    assert rules["numbers"]["voc-pixel area"] == pytest.approx(0.75)
+    first = rules["ways"]["detection_eval 11point"][0]
+    assert first["change"].startswith("1 images that the last batch wraps around to")
+    assert all(abs(value) < 1e-6 for value in rules["unexplained"].values())
+    printed, page = capsys.readouterr().out, (job / "results/all_rules.md").read_text()
+    for name in rules["numbers"]:
+        assert name in printed and name in page
+
+
+def test_overlaps_that_coco_has_not_are_said(job: Path) -> None:
+    with pytest.raises(UserError, match="0.3 is none of them"):
+        evaluate.main([str(job), "--all-rules", "--iou", "0.3"])
+    assert not (job / "results").exists()
+
+
 def test_a_map_below_the_minimum_fails(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate.main([str(job), "--min-map", "0.7"]) == 0
     assert evaluate.main([str(job), "--min-map", "0.9", "--out", "elsewhere"]) == 1
