@@ -171,7 +171,8 @@ def _to_voc(ladder: _Ladder) -> None:
     )
     ladder.change("classes without objects are left out of the mean", empty_is_zero=False)
     ladder.change("difficult objects are ignored", count_difficult=False)
-    ladder.change("pixels, both ends of a side inside (+1)", boxes="clipped", border=1.0)
+    if ladder.how.boxes == "normalised":
+        ladder.change("pixels, both ends of a side inside (+1)", boxes="exact", border=1.0)
     ladder.change("boxes are not cut at the picture's border", boxes="exact")
     ladder.change("an overlap must exceed the threshold (>, not >=)", ELEVEN_POINT, inclusive=False)
 

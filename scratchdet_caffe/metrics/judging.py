@@ -129,10 +129,7 @@ def _seen(
             continue
         limit = np.tile(sizes[own.image], 2).reshape(-1, 4)
         box = own.box - [origin, origin, 0, 0]
-        box = np.clip(box, 0, limit)
-        if how.boxes == "normalised":
-            box = box / limit
-        boxes.append(box)
+        boxes.append(box / limit if how.boxes == "normalised" else np.clip(box, 0, limit))
     if how.boxes == "whole":
         boxes = [whole_pixels(boxes[0].astype(np.float32)).astype(np.float64), truth.box]
         boxes[0][:, :2] += origin

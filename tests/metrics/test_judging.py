@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from scratchdet_caffe.engine.detection import evaluate as layer
 from scratchdet_caffe.engine.detection.pixels import pixel_overlap, to_pixels
 from scratchdet_caffe.metrics import (
+    AP_VERSIONS,
     DetectionAccumulator,
     ImageResult,
     InNet,
@@ -34,7 +35,7 @@ from scratchdet_caffe.metrics.judging import Judging, judge
 
 CLASSES = ("background", "cat", "dog", "owl")
 WIDTH, HEIGHT = 64, 48
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 COCO = Judging(inclusive=True, free=True, most=100, average="101-point")
 
 # Coordinates of a coarse grid, so that equal overlaps and overlaps of exactly 1/2 are common.
@@ -109,9 +110,8 @@ def in_net(results: Results, pixels: bool, difficult: bool) -> DetectionAccumula
     return accumulator
 
 
-@given(
-    scenes, st.booleans(), st.booleans(), st.sampled_from(["11point", "MaxIntegral", "Integral"])
-)
+@few
+@given(scenes, st.booleans(), st.booleans(), st.sampled_from(AP_VERSIONS))
 def test_the_logs_rule_is_detection_evaluate(
     results: Results, pixels: bool, difficult: bool, version: str
 ) -> None:
