@@ -1,4 +1,4 @@
-"""Every gen command of docs/recipes.md runs as it stands."""
+"""Every command of docs/recipes.md runs as it stands."""
 
 from __future__ import annotations
 
@@ -8,20 +8,37 @@ from pathlib import Path
 
 import pytest
 
-from scratchdet_caffe import gen
+from scratchdet_caffe import gen, transfer
+from scratchdet_caffe.engine.module import load, save_caffemodel
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs/recipes.md").read_text()
 BLOCKS = re.findall(r"^```\w*\n(.*?)^```", TEXT, re.M | re.S)
-COMMANDS = [line for block in BLOCKS for line in block.splitlines() if ".gen " in line]
+COMMANDS = [shlex.split(line) for block in BLOCKS for line in block.splitlines()]
+GEN = [words[3:] for words in COMMANDS if words[2].endswith(".gen")]
+TRANSFER = [words[3:] for words in COMMANDS if words[2].endswith(".transfer")]
 
 
-@pytest.mark.parametrize("line", COMMANDS)
-def test_the_command_runs(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_blocks_are_commands() -> None:
+    assert all(words[:2] == ["python", "-m"] for words in COMMANDS)
+    assert len(GEN) > 8
+    assert len(GEN) + len(TRANSFER) == len(COMMANDS)
+
+
+@pytest.mark.parametrize("words", GEN, ids=" ".join)
+def test_gen_runs(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    words = shlex.split(line)
-    assert words[:3] == ["python", "-m", "scratchdet_caffe.gen"]
-    assert gen.main(words[3:]) == 0
+    assert gen.main(words) == 0
 
 
-def test_there_are_commands() -> None:
-    assert len(COMMANDS) > 2
+def test_transfer_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With narrow nets: the full one has 28 million weights."""
+    monkeypatch.chdir(tmp_path)
+    (words,) = TRANSFER
+    _, arch, dataset, job = Path(words[words.index("--job") + 1]).parts
+    narrow = ["--arch", arch, "--job", job, "--set", "backbone.width=0.0625", "--recipe", "paper"]
+    for name in ("coco", dataset):
+        assert gen.main([*narrow, "--dataset", name]) == 0
+    net = load(f"models/{arch}/coco/{job}/deploy.prototxt")
+    save_caffemodel(net, Path(words[words.index("--weights") + 1]))
+    transfer.main(words)
+    assert Path(words[words.index("--out") + 1]).is_file()
