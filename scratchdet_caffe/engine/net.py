@@ -21,6 +21,7 @@ from scratchdet_caffe.engine.layers.base import Drawing
 from scratchdet_caffe.engine.layers.data import Input, Source
 from scratchdet_caffe.engine.params import share_and_fill
 from scratchdet_caffe.engine.plan import Step, compile_steps
+from scratchdet_caffe.engine.precision import computing_in
 from scratchdet_caffe.engine.shapes.registry import Shape, spec_of
 from scratchdet_caffe.engine.splits import with_splits
 from scratchdet_caffe.errors import UserError
@@ -50,6 +51,8 @@ class Net(nn.Module):
 
     #: Whether every layer runs on its own, for who wants to see all that stands between them.
     layer_by_layer = False
+    #: In which numbers passes are made, see `engine.precision`.
+    precision = "float32"
 
     def __init__(
         self,
@@ -162,15 +165,26 @@ class Net(nn.Module):
                     raise UserError(f"net '{self.name}': no data for input blob '{blob}'")
                 values[value] = inputs[blob]
         shown = frozenset(range(len(self.graph.blob_of))) if self.layer_by_layer else keep
-        for step in self._plan(shown, layers):
-            bottoms = [
-                values[value].detach() if cut else values[value]
-                for value, cut in zip(step.bottoms, step.cut)
-            ]
-            values.update(zip(step.tops, step.run(*bottoms)))
+        with computing_in(self.precision, self.device):
+            self._run_steps(self._plan(shown, layers), values)
+        return {value: values[value] for value in keep}
+
+    def _run_steps(self, steps: list[Step], values: dict[int, Tensor]) -> None:
+        """Run ``steps`` one after the other on ``values``, which are theirs to add and to drop."""
+        device = self.device.type
+        mixed = torch.is_autocast_enabled(device)
+        for step in steps:
+            bottoms = [values[value] for value in step.bottoms]
+            if step.cut:
+                bottoms = [b.detach() if cut else b for b, cut in zip(bottoms, step.cut)]
+            if mixed and not step.takes_half:
+                with torch.autocast(device, enabled=False):
+                    tops = step.run(*(b.float() if b.is_floating_point() else b for b in bottoms))
+            else:
+                tops = step.run(*bottoms)
+            values.update(zip(step.tops, tops))
             for value in step.free:
                 del values[value]
-        return {value: values[value] for value in keep}
 
     def channels_last(self) -> Net:
         """Lay out images and kernels channels-last, which most kernels prefer; return self."""

@@ -29,8 +29,9 @@ class Step:
 
     run: Callable[..., Tops]
     bottoms: tuple[int, ...]
-    cut: tuple[bool, ...]  # bottoms into which no gradient may flow
+    cut: tuple[bool, ...]  # bottoms into which no gradient may flow; empty if there are none
     tops: tuple[int, ...]
+    takes_half: bool  # whether it may compute in the half floats of mixed precision
     free: tuple[int, ...] = ()
 
 
@@ -91,15 +92,16 @@ def compile_steps(
                 fused.add(j)
         elif isinstance(layer, Source):
             run = partial(draw, layer)
-        steps.append(Step(run, bottoms, _cuts(graph, node), tuple(graph.nodes[last].tops)))
+        tops = tuple(graph.nodes[last].tops)
+        steps.append(Step(run, bottoms, _cuts(graph, node), tops, layer.takes_half))
     return _with_frees(steps, keep)
 
 
 def _cuts(graph: Graph, node: Node) -> tuple[bool, ...]:
     """Bottoms into which the prototxt lets no gradient flow."""
     asked = list(node.layer.propagate_down)
-    if graph.force_backward or not asked:
-        return (False,) * len(node.bottoms)
+    if graph.force_backward or all(asked):
+        return ()
     return tuple(not goes for goes in asked)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,13 +17,13 @@ from scratchdet_caffe.engine.checks import check_solver
 from scratchdet_caffe.engine.debug import debug_info
 from scratchdet_caffe.engine.net import Net
 from scratchdet_caffe.engine.params import Param
+from scratchdet_caffe.engine.precision import check_precision
 from scratchdet_caffe.engine.rates import LearningRate
 from scratchdet_caffe.engine.solver_nets import NetSource, test_sources, train_source
-from scratchdet_caffe.engine.testing import test_net
+from scratchdet_caffe.engine.testing import Feed, test_net
 from scratchdet_caffe.engine.updates import add_scaled, update_rule
 
 LOG = logging.getLogger("caffe")
-Feed = Callable[[], Mapping[str, Tensor]]
 
 _foreach: Any = torch
 
@@ -35,6 +35,7 @@ class Solver:
         param: The solver as read from prototxt.
         device: Where to compute.
         shard: Rank and number of the processes that share the training records.
+        precision: In which numbers to train, see `engine.precision`; tests are always float32.
 
     Attributes:
         net: The train net.
@@ -43,6 +44,7 @@ class Solver:
         history: The update rule's memory, in the order of the ``.solverstate``.
         callbacks: Pairs called before each iteration and before each update.
         feed: Provides the blobs of the train net's Input layers, if it has any.
+        test_feeds: The same for each test net.
         outputs: Output and loss blobs of the last forward.
 
     Raises:
@@ -54,6 +56,7 @@ class Solver:
         param: pb.SolverParameter,
         device: str | torch.device = "cpu",
         shard: tuple[int, int] = (0, 1),
+        precision: str = "float32",
     ) -> None:
         self.param, self.shard = param, shard
         self.seed = param.random_seed if param.random_seed >= 0 else random.getrandbits(31)
@@ -61,6 +64,7 @@ class Solver:
         self.rate = LearningRate(param)
         check_solver(param)
         self.net = self._make(train_source(param), pb.TRAIN, device)
+        self.net.precision = check_precision(precision)
         self.test_nets = [self._make(source, pb.TEST, device) for source in test_sources(param)]
         for test in self.test_nets:
             test.share_with(self.net)
@@ -72,6 +76,7 @@ class Solver:
         self.iter = 0
         self.callbacks: list[tuple[Callable[[], None], Callable[[], None]]] = []
         self.feed: Feed = dict
+        self.test_feeds: list[Feed] = [dict for _ in self.test_nets]
         self.outputs: dict[str, Tensor] = {}
         self._losses: list[float] = []
 
@@ -219,7 +224,7 @@ class Solver:
         """Run every test net over its ``test_iter`` batches and log what it scores."""
         for i, net in enumerate(self.test_nets):
             LOG.info(glog.testing(self.iter, i))
-            test_net(net, self.param, self.param.test_iter[i])
+            test_net(net, self.param, self.param.test_iter[i], self.test_feeds[i])
 
     def snapshot(self) -> str | None:
         """Write weights and state; return the path of the ``.caffemodel``, if one was written."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -13,29 +14,36 @@ from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.metrics.detection_evaluate import DetectionAccumulator
 
 LOG = logging.getLogger("caffe")
+Feed = Callable[[], Mapping[str, torch.Tensor]]
 
 
 @torch.no_grad()
-def test_net(net: Net, solver: pb.SolverParameter, batches: int) -> dict[str, float]:
+def test_net(
+    net: Net, solver: pb.SolverParameter, batches: int, feed: Feed = dict
+) -> dict[str, float]:
     """Run ``net`` over ``batches`` and log its scores; return them by output blob.
+
+    ``feed`` provides the blobs of its Input layers, if it has any.
 
     ``eval_type`` "classification" averages every number of every output; "detection" computes
     the mean average precision from each output's rows, as DetectionEvaluate makes them.
     """
     if solver.eval_type == "detection":
-        return _test_detection(net, solver, batches)
+        return _test_detection(net, solver, batches, feed)
     if solver.eval_type == "classification":
-        return _test_average(net, solver, batches)
+        return _test_average(net, solver, batches, feed)
     raise UserError(
         f"solver: eval_type must be classification or detection, not '{solver.eval_type}'"
     )
 
 
-def _test_detection(net: Net, solver: pb.SolverParameter, batches: int) -> dict[str, float]:
+def _test_detection(
+    net: Net, solver: pb.SolverParameter, batches: int, feed: Feed
+) -> dict[str, float]:
     found = {blob: DetectionAccumulator() for blob in net.outputs}
     losses = []
     for _ in range(batches):
-        outputs = net()
+        outputs = net(feed())
         losses.append(net.loss(outputs))
         for blob, accumulator in found.items():
             rows = outputs[blob]
@@ -60,11 +68,13 @@ def _test_detection(net: Net, solver: pb.SolverParameter, batches: int) -> dict[
     return scores
 
 
-def _test_average(net: Net, solver: pb.SolverParameter, batches: int) -> dict[str, float]:
+def _test_average(
+    net: Net, solver: pb.SolverParameter, batches: int, feed: Feed
+) -> dict[str, float]:
     totals: dict[str, torch.Tensor] = {}
     losses = []
     for _ in range(batches):
-        outputs = net()
+        outputs = net(feed())
         losses.append(net.loss(outputs))
         for blob in net.outputs:
             totals[blob] = totals.get(blob, 0) + outputs[blob].flatten() / batches

@@ -18,6 +18,7 @@ from scratchdet_caffe.pycaffe.mode import (
     set_device,
     set_mode_cpu,
     set_mode_gpu,
+    set_precision,
     set_random_seed,
 )
 from scratchdet_caffe.pycaffe.net import Net
@@ -90,6 +91,7 @@ __all__ = [
     "set_mode_cpu",
     "set_mode_gpu",
     "set_multiprocess",
+    "set_precision",
     "set_random_seed",
     "set_solver_count",
     "set_solver_rank",

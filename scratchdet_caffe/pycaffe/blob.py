@@ -92,7 +92,7 @@ class Blob:
         self._shape = tuple(value.shape)
         if self._data is not None:
             if self._data.shape == self._shape:
-                np.copyto(self._data, self._value.cpu().numpy())
+                np.copyto(self._data, _float32(self._value).cpu().numpy())
             else:
                 self._data = None
         if self._diff is not None and self._diff.shape != self._shape:
@@ -101,7 +101,7 @@ class Blob:
     def set_diff(self, grad: Tensor | None) -> None:
         """Take the gradient that a backward pass computed; None is zero."""
         if grad is not None:
-            np.copyto(self.diff, grad.detach().cpu().numpy())
+            np.copyto(self.diff, _float32(grad.detach()).cpu().numpy())
         elif self._diff is not None:
             self._diff.fill(0)
 
@@ -251,6 +251,11 @@ class ReshapedBlob(ParamBlob):
         """Leave it to the owner."""
 
 
+def _float32(value: Tensor) -> Tensor:
+    """``value``, if it is none of the half floats of mixed precision, else as float32."""
+    return value.float() if value.dtype in (torch.bfloat16, torch.float16) else value
+
+
 def _to_array(value: Tensor) -> Array:
-    array: Any = value.cpu().contiguous().numpy()
+    array: Any = _float32(value).cpu().contiguous().numpy()
     return np.require(array, np.float32, "W")

@@ -7,6 +7,7 @@ import random
 import torch
 
 from scratchdet_caffe.engine.loading import set_loading
+from scratchdet_caffe.engine.precision import allow_tf32, check_precision
 from scratchdet_caffe.errors import UserError
 
 
@@ -14,6 +15,7 @@ class _Mode:
     gpu = False
     index = 0
     seed: int | None = None
+    precision = "float32"
 
 
 def set_mode_cpu() -> None:
@@ -44,6 +46,26 @@ def set_data_loading(threads: int = 2, workers: int = 0, on_bad: str = "stop") -
     With ``on_bad="skip"`` corrupt records are passed over and counted, instead of the end.
     """
     set_loading(threads, workers, on_bad)
+
+
+def set_precision(name: str) -> None:
+    """Compute in ``name`` in nets and solvers built from now on: float32, tf32 or bf16.
+
+    With "bf16" convolutions and products run in half floats (see ``engine.precision``); weights,
+    statistics, losses and updates stay float32, and so do a solver's test nets. "tf32" matters on
+    GPUs only; asking for "float32" switches it off there, in the whole process. Caffe has no such
+    function.
+
+    Raises:
+        UserError: No such precision.
+    """
+    _Mode.precision = check_precision(name)
+    allow_tf32(name == "tf32")
+
+
+def precision() -> str:
+    """Return the precision of nets and solvers built now."""
+    return _Mode.precision
 
 
 def device() -> torch.device:

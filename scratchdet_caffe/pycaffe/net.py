@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from scratchdet_caffe.caffeproto import hdf5, read_net
 from scratchdet_caffe.engine import net as engine
@@ -66,6 +67,7 @@ class Net(RawNet):
         param = read_net(network_file)
         net = engine.Net(param, phase, level, stages or (), mode.seed())
         net.to(mode.device())
+        net.precision = mode.precision()
         self._attach(net.channels_last())
         if weights is not None:
             self.copy_from(weights)
@@ -224,6 +226,10 @@ class Net(RawNet):
             outs.append(_copies(self.forward(blobs, **given)))
             grads.append(_copies(self.backward(diffs, **batch)))
         return collect(outs, _samples(sized)), collect(grads, _samples(sized))
+
+    def feed(self) -> dict[str, Tensor]:
+        """Return what the blobs of the Input layers hold, as tensors where the net computes."""
+        return {blob: self.blobs[blob].as_tensor(self._net.device) for blob in self.inputs}
 
     def before_each_pass(self, call: Callable[[], None]) -> None:
         """Let ``call`` be called before each pass that a solver makes through this net."""

@@ -133,6 +133,6 @@ class Passes:
                 elif value not in read:
                     tops.append(top)
                     # A copy: what the pass computes is written into the same array.
-                    diff = torch.tensor(blob.diff, device=top.device)
+                    diff = torch.tensor(blob.diff, device=top.device, dtype=top.dtype)
                     grads.append(diff.reshape(top.shape))
         return tops, grads

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_solver
@@ -35,16 +34,13 @@ class Solver:
         chosen = mode.chosen_seed()
         if param.random_seed < 0 and chosen is not None:
             param.random_seed = chosen  # else the solver draws one, and a resume goes on with it
-        self._solver = engine.Solver(param, mode.device())
-        self._solver.feed = self._feed
+        self._solver = engine.Solver(param, mode.device(), precision=mode.precision())
         self._keep_until: int | None = None
         self._solver.net.register_forward_pre_hook(self._keep_blobs, with_kwargs=True)
         self.net = Net.over(self._solver.net)
         self.test_nets = [Net.over(net) for net in self._solver.test_nets]
-
-    def _feed(self) -> Mapping[str, Tensor]:
-        device = self._solver.net.device
-        return {blob: self.net.blobs[blob].as_tensor(device) for blob in self.net.inputs}
+        self._solver.feed = self.net.feed
+        self._solver.test_feeds = [net.feed for net in self.test_nets]
 
     def _keep_blobs(self, net: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """Let the last pass of a `step` keep every blob, since programs look at them."""

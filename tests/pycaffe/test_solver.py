@@ -117,3 +117,19 @@ def test_a_net_with_the_solvers_weights(solver_file: str) -> None:
     fill(solver)
     solver.step(5)
     np.testing.assert_array_equal(net.params["ip"][0].data, solver.net.params["ip"][0].data)
+
+
+def test_a_test_net_is_scored_on_what_its_inputs_hold(
+    solver_file: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = Path(solver_file).read_text() + " test_iter: 2 test_interval: 100"
+    Path(solver_file).write_text(text)
+    solver = caffe.get_solver(solver_file)
+    fill(solver)
+    tested = solver.test_nets[0].blobs
+    tested["x"].data[...], tested["y"].data[...] = X, Y
+    with caplog.at_level("INFO", "caffe"):
+        solver.step(1)
+    shown = [line for line in caplog.messages if "Test net output" in line]
+    want = float(solver.net.blobs["loss"].data)  # before the update, as the test was
+    assert float(shown[0].split("loss = ")[1].split()[0]) == pytest.approx(want, rel=1e-4)

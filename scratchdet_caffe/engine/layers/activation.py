@@ -136,6 +136,8 @@ class Dropout(Drawing):
     (`position`) alone.
     """
 
+    takes_half = True
+
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
         self.position = 0

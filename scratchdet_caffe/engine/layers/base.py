@@ -47,6 +47,8 @@ class Layer(nn.Module):
 
     #: Whether the parameter blobs take part in learning (BatchNorm's do not).
     learnable = True
+    #: Whether it may be given half floats under autocast; else it gets and computes float32.
+    takes_half = False
     #: Losses have weight 1 on their first top unless the prototxt says otherwise.
     is_loss = False
 

@@ -23,6 +23,8 @@ _PROD, _MAX = int(pb.EltwiseParameter.PROD), int(pb.EltwiseParameter.MAX)
 class ReLU(Layer):
     """y = x above 0, else ``negative_slope`` * x; the gradient at 0 is the slope."""
 
+    takes_half = True
+
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
         self.slope = param.relu_param.negative_slope
@@ -36,6 +38,8 @@ class ReLU(Layer):
 class Split(Layer):
     """The bottom under several names, each with a gradient of its own."""
 
+    takes_half = True
+
     def forward(self, *bottoms: Tensor) -> Tops:
         return tuple(bottoms[0].view_as(bottoms[0]) for _ in self.param.top)
 
@@ -43,6 +47,8 @@ class Split(Layer):
 @layer("Silence")
 class Silence(Layer):
     """Takes blobs that nobody reads, so that they are no outputs."""
+
+    takes_half = True
 
     def forward(self, *bottoms: Tensor) -> Tops:
         return ()
@@ -63,6 +69,8 @@ class Softmax(Layer):
 @layer("Eltwise")
 class Eltwise(Layer):
     """Element-wise sum (with coefficients), product or maximum."""
+
+    takes_half = True
 
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
@@ -87,6 +95,8 @@ class Eltwise(Layer):
 class Concat(Layer):
     """Bottoms one after the other along an axis."""
 
+    takes_half = True
+
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
         self.axis = shapes.concat_axis(param, spec.tops[0])
@@ -98,6 +108,8 @@ class Concat(Layer):
 @layer("Permute")
 class Permute(Layer):
     """Axes in a new order (a view: whoever needs it contiguous makes the copy)."""
+
+    takes_half = True
 
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
@@ -111,6 +123,8 @@ class Permute(Layer):
 class Flatten(Layer):
     """Several axes folded into one."""
 
+    takes_half = True
+
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
         self.start, self.end = param.flatten_param.axis, param.flatten_param.end_axis
@@ -122,6 +136,8 @@ class Flatten(Layer):
 @layer("Reshape")
 class Reshape(Layer):
     """The same values under another shape."""
+
+    takes_half = True
 
     def forward(self, *bottoms: Tensor) -> Tops:
         return (bottoms[0].reshape(shapes.reshaped(self.param, tuple(bottoms[0].shape))),)

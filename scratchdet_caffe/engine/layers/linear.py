@@ -13,6 +13,8 @@ from scratchdet_caffe.engine.layers.gradients import refuse_gradient
 class InnerProduct(Layer):
     """y = W x + b over the axes from ``axis`` on; W is (N, K), or (K, N) with ``transpose``."""
 
+    takes_half = True
+
     def forward(self, *bottoms: Tensor) -> Tops:
         p, x = self.param.inner_product_param, bottoms[0]
         weight, *bias = self.blobs

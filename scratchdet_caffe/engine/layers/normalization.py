@@ -20,6 +20,8 @@ class BatchNorm(Layer):
     and 1. Whoever reads them divides by the third.
     """
 
+    takes_half = True
+
     learnable = False
 
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
@@ -64,6 +66,8 @@ class BatchNorm(Layer):
 @layer("Scale")
 class Scale(Layer):
     """y = x * factor (+ bias), the factor being a parameter or the second bottom."""
+
+    takes_half = True
 
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)

@@ -14,6 +14,8 @@ from scratchdet_caffe.engine.shapes import select as shapes
 class Slice(Layer):
     """One blob cut along an axis."""
 
+    takes_half = True
+
     def forward(self, *bottoms: Tensor) -> Tops:
         axis, sizes = shapes.slice_sizes(self.param, tuple(bottoms[0].shape))
         return torch.split(bottoms[0], sizes, axis)
@@ -22,6 +24,8 @@ class Slice(Layer):
 @layer("Tile")
 class Tile(Layer):
     """The blob several times along an axis, one whole copy after the other."""
+
+    takes_half = True
 
     def forward(self, *bottoms: Tensor) -> Tops:
         p, x = self.param.tile_param, bottoms[0]
@@ -33,6 +37,8 @@ class Tile(Layer):
 @layer("Crop")
 class Crop(Layer):
     """A window as large as the second bottom, which gets no gradient."""
+
+    takes_half = True
 
     def forward(self, *bottoms: Tensor) -> Tops:
         x, like = bottoms

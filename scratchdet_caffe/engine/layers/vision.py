@@ -21,6 +21,8 @@ _CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 class Convolution(Layer):
     """Convolution over 1 to 3 spatial axes; several bottoms share the weights."""
 
+    takes_half = True
+
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
         self.axes = len(spec.params[0]) - 2
@@ -59,6 +61,8 @@ class Convolution(Layer):
 @layer("Pooling")
 class Pooling(Layer):
     """Max or average pooling with Caffe's windows (see ``shapes.vision.pooled_size``)."""
+
+    takes_half = True
 
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
