@@ -25,6 +25,7 @@ from scratchdet_caffe.engines import (
 from scratchdet_caffe.errors import UserError
 
 LOG = logging.getLogger("caffe")
+PRECISIONS = ("float32", "tf32", "bf16")  # the engine's, without importing torch
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,6 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--threads", type=int, metavar="N", help="CPU threads, 1 or more (default: all)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="bf16: mixed precision; tf32: faster float32 on GPUs (default: float32, where a GPU's "
+        "convolutions may use TF32)",
     )
     parser.add_argument(
         "--trace-gradients",
@@ -77,6 +84,8 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{args.solver}: no such solver (gen makes one)")
     if args.threads is not None and args.threads < 1:
         raise UserError(f"--threads must be at least 1, not {args.threads}")
+    if args.precision and args.engine != "torch":
+        raise UserError("--precision is the embedded engine's: leave it out with --engine caffe")
     return train(args)
 
 
@@ -102,6 +111,8 @@ def train(args: argparse.Namespace) -> int:
         if args.engine == "torch":
             workers = _workers(args.device) if args.data_workers is None else args.data_workers
             caffe.set_data_loading(args.data_threads, workers, args.on_bad)
+            if args.precision:
+                caffe.set_precision(args.precision)
         if args.threads and args.engine == "torch":
             import torch
 

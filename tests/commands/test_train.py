@@ -185,6 +185,20 @@ def test_weights_of_another_net_are_refused_with_both_shapes(unbroken: tuple[Pat
     assert re.search(r"blob 0 of layer '\w+' has shape \(\d+, .*\) there, but \(\d+, ", said)
 
 
+def test_mixed_precision_trains_and_is_the_embedded_engines(
+    dataset: Path, unbroken: tuple[Path, Path]
+) -> None:
+    job = make_job(dataset, "half", "solver.max_iter=2", "solver.random_seed=7")
+    flags = ("--solver", job / "solver.prototxt", "--precision", "bf16")
+    said = run("train", *flags, folder=dataset)
+    half = float(re.findall(r"Iteration 0, loss = (\S+)", said)[0])
+    full = (unbroken[0] / unbroken[1] / "train.log").read_text()
+    assert half == pytest.approx(float(re.findall(r"Iteration 0, loss = (\S+)", full)[0]), rel=0.02)
+    assert {array.dtype for array in weights(dataset, job, 2).values()} == {np.dtype("float32")}
+    said = run("train", *flags, "--engine", "caffe", folder=dataset, status=2)
+    assert "--precision is the embedded engine's" in said
+
+
 def test_a_run_that_diverges_stops_and_says_so(dataset: Path) -> None:
     job = make_job(dataset, "diverged", "solver.base_lr=1e9")
     started = time.monotonic()
