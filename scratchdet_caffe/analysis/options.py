@@ -7,6 +7,8 @@ import sys
 
 from scratchdet_caffe.analysis.diff import compare
 from scratchdet_caffe.analysis.diff_text import comparisons_json, comparisons_text
+from scratchdet_caffe.analysis.lint import Severity, lint
+from scratchdet_caffe.analysis.lint_text import findings_json, findings_text
 from scratchdet_caffe.analysis.read import read_net_file
 from scratchdet_caffe.analysis.summary import summarise
 from scratchdet_caffe.analysis.summary_text import summary_json, summary_text
@@ -36,8 +38,16 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="--diff: a field (source) or kind (renamed, blob, order) that does not count; "
-        "may be repeated",
+        "--lint: a rule to leave out; may be repeated",
     )
+    tools.add_argument(
+        "--lint",
+        nargs="+",
+        metavar="PATH",
+        help="say what would bite in training: nets, solvers or job folders; status 1 on errors",
+    )
+    tools.add_argument("--strict", action="store_true", help="--lint: status 1 on warnings, too")
+    tools.add_argument("--gpus", type=int, help="--lint: on how many GPUs it is to be trained")
     tools.add_argument("--phase", choices=("TRAIN", "TEST"), help="the net of this phase")
     tools.add_argument(
         "--stage", action="append", default=[], help="a stage of NetState rules; may be repeated"
@@ -63,7 +73,19 @@ def run_tool(args: argparse.Namespace) -> int | None:
         comparisons = compare(left, right, args.ignore)
         print(comparisons_json(comparisons) if args.json else comparisons_text(comparisons))
         return int(any(comparison.differences for comparison in comparisons))
+    if args.lint:
+        return _lint(args)
     return None
+
+
+def _lint(args: argparse.Namespace) -> int:
+    found = {path: lint(path, args.ignore, args.gpus) for path in args.lint}
+    if args.json:
+        print(findings_json(found))
+    else:
+        print("\n\n".join(findings_text(*item) for item in found.items()))
+    worst = max((f.severity for findings in found.values() for f in findings), default=-1)
+    return int(worst >= (Severity.WARNING if args.strict else Severity.ERROR))
 
 
 def _view(args: argparse.Namespace, path: str) -> NetView:

@@ -35,4 +35,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for ``zoo_file`` runs once for each prototxt of the zoo."""
     if "zoo_file" in metafunc.fixturenames:
         none = [pytest.param(None, marks=pytest.mark.skip("needs ../shared/zoo/prototxt"))]
-        metafunc.parametrize("zoo_file", [ZOO / name for name in ZOO_FILES] or none, ids=str)
+        metafunc.parametrize(
+            "zoo_file", [ZOO / name for name in ZOO_FILES] or none, ids=ZOO_FILES or None
+        )
