@@ -44,10 +44,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--lint",
         nargs="+",
         metavar="PATH",
-        help="say what would bite in training: nets, solvers or job folders; status 1 on errors",
+        help="say what would bite in training: nets, solvers or job folders (on --gpus); "
+        "status 1 on errors",
     )
     tools.add_argument("--strict", action="store_true", help="--lint: status 1 on warnings, too")
-    tools.add_argument("--gpus", type=int, help="--lint: on how many GPUs it is to be trained")
     tools.add_argument("--phase", choices=("TRAIN", "TEST"), help="the net of this phase")
     tools.add_argument(
         "--stage", action="append", default=[], help="a stage of NetState rules; may be repeated"
@@ -79,7 +79,8 @@ def run_tool(args: argparse.Namespace) -> int | None:
 
 
 def _lint(args: argparse.Namespace) -> int:
-    found = {path: lint(path, args.ignore, args.gpus) for path in args.lint}
+    gpus = len(args.gpus.split(",")) if args.gpus else None
+    found = {path: lint(path, args.ignore, gpus) for path in args.lint}
     if args.json:
         print(findings_json(found))
     else:

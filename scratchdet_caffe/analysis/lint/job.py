@@ -12,7 +12,8 @@ from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 
 #: Fields that may differ between a training and a test net.
 _ONLY_IN_TRAINING = ("param", "include", "exclude", "propagate_down", "loss_weight", "phase")
-_FILLERS = ("weight_filler", "bias_filler", "filler", "scale_filler", "moving_average_fraction")
+_MAY_DIFFER = {"weight_filler", "bias_filler", "filler", "scale_filler"}
+_MAY_DIFFER |= {"use_global_stats", "moving_average_fraction"}
 #: Fields of a MultiBoxLoss and what they are called in a DetectionOutput.
 _SAME_IN_BOTH = {
     "num_classes": "num_classes",
@@ -57,13 +58,16 @@ def _differences(left: LayerView, right: LayerView) -> Iterator[tuple[str, str, 
         yield "type", left.type, right.type
         return
     for field in differing_fields(_computing(left), _computing(right)):
-        own = field.path.partition("[")[0].split(".")
-        if own[0] not in _ONLY_IN_TRAINING and not set(own) & {*_FILLERS, "use_global_stats"}:
+        if not set(field.path.split(".")) & _MAY_DIFFER:
             yield field.path, field.left, field.right
 
 
 def _computing(layer: LayerView) -> pb.LayerParameter:
-    return canonical_layer(layer.node.layer)
+    """Return what ``layer`` computes: its message without its wiring and rates."""
+    out = canonical_layer(layer.node.layer)
+    for name in _ONLY_IN_TRAINING:
+        out.ClearField(name)
+    return out
 
 
 @job_rule(

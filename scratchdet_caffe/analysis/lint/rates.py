@@ -59,25 +59,25 @@ def small_batch(job: Job) -> Iterator[Hit]:
 @job_rule(
     "batch-gpus",
     WARNING,
-    why="every GPU takes batch_size as it stands in the prototxt: a number that was meant for all "
-    "GPUs together must be divided first, and this one does not divide",
-    do="write the batch of one GPU, and choose it so that the whole is what the rate was made for",
-    known="Caffe's multi-GPU notes; SSD's scripts, which divide and round up",
+    why="every GPU takes batch_size as it stands in the prototxt, iter_size times; rate and "
+    "schedule are made for another number of images",
+    do="choose batch_size, GPUs and iter_size so that their product is what was meant, or scale "
+    "base_lr with it",
+    known="Caffe's multi-GPU notes; SSD's scripts, which divide by the GPUs and round up",
 )
 def batch_gpus(job: Job) -> Iterator[Hit]:
-    """A batch that does not divide by the GPUs (give their number with --gpus)."""
-    net, gpus = job.train, job.gpus
-    batch = net.batch if net else None
-    if not net or not net.data or not gpus or gpus < 2 or not batch:
+    """A batch that the GPUs do not share evenly, or that is not the job's own accum_batch_size."""
+    net, gpus, passes = job.train, job.gpus, job.param.iter_size
+    if net is None or not net.data or not net.batch or not gpus:
         return
-    total = batch * gpus * job.param.iter_size
-    each = f"{gpus} GPUs take {batch} images each"
-    each += f", {job.param.iter_size} times" if job.param.iter_size > 1 else ""
-    if batch % gpus:
-        what = f"batch_size {batch} does not divide by {gpus} GPUs"
-        yield Hit(f"{what} ({each}: {total} per iteration)", net.data.name)
-    else:
-        yield Hit(f"{each}: {total} per iteration", net.data.name, severity=NOTE)
+    images = net.batch * gpus * passes
+    wanted = job.recorded_solver.get("accum_batch_size")
+    product = f"batch_size {net.batch} x {gpus} GPU{'s' * (gpus > 1)} x iter_size {passes}"
+    if isinstance(wanted, int) and images != wanted:
+        yield Hit(f"{product} is {images} images, but the job is made for {wanted}", net.data.name)
+    elif not job.recorded_solver.get("gpus") and net.batch % gpus:
+        what = f"{product} is {images} images; {net.batch} images do not divide by {gpus}"
+        yield Hit(what, net.data.name)
 
 
 @job_rule(

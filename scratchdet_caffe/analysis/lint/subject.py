@@ -78,7 +78,8 @@ class Job:
         absent: Net files that it names and that are not there.
         files: The files of all its nets that are there, wired or not.
         record: The folder's ``job.json``.
-        gpus: On how many GPUs it is to be trained, if somebody says.
+        gpus: On how many GPUs it is to be trained; None if neither the user nor ``job.json``
+            says.
     """
 
     solver: SolverFile
@@ -94,6 +95,11 @@ class Job:
     @property
     def param(self) -> pb.SolverParameter:
         return self.solver.solver
+
+    @property
+    def recorded_solver(self) -> dict[str, Any]:
+        """What the recipe in ``job.json`` says of the solver."""
+        return solver_of(self.record)
 
 
 def find_job(path: Path, gpus: int | None = None) -> Job:
@@ -121,7 +127,7 @@ def find_job(path: Path, gpus: int | None = None) -> Job:
     except UserError as error:
         problem = str(error)
     nets = [finder.net(source, phase) for source, phase in sources]
-    files = dict(finder.files)
+    files, record = dict(finder.files), _record(folder / "job.json")
     deploy = folder / "deploy.prototxt"
     if path.is_dir() and deploy.is_file():
         files[b"deploy"] = read_net_file(deploy)
@@ -133,8 +139,8 @@ def find_job(path: Path, gpus: int | None = None) -> Job:
         problem,
         tuple(finder.absent),
         tuple(files.values()),
-        _record(folder / "job.json"),
-        gpus,
+        record,
+        gpus or len(solver_of(record).get("gpus") or ()) or None,
     )
 
 
@@ -191,3 +197,10 @@ def _record(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def solver_of(record: dict[str, Any]) -> dict[str, Any]:
+    """Return the solver of the recipe in a ``job.json``; empty if it holds none."""
+    recipe = record.get("recipe")
+    solver = recipe.get("solver") if isinstance(recipe, dict) else None
+    return solver if isinstance(solver, dict) else {}

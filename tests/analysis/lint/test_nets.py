@@ -43,10 +43,12 @@ def test_zoo(zoo_file: Path) -> None:
 )
 def test_models(job: Path) -> None:
     """The paper's nets are clean; the others have the quirks of what they reproduce."""
-    found = rules(job)
     allowed = {"prior-step", "tap-before-sum", "force-color"} if "paper" not in job.name else set()
-    assert found <= allowed
-    assert rules(job, Severity.ERROR) == set()
+    if job.parts[-3:] == ("resnet101", "coco", "refinedet_512"):
+        allowed = {"bn-small-batch"}  # published with 5 images on each of 4 GPUs
+    found = lint(job)
+    assert {finding.rule for finding in found if finding.severity >= Severity.WARNING} <= allowed
+    assert not any(finding.severity == Severity.ERROR for finding in found)
 
 
 def test_the_quirks_of_the_release_are_pointed_out() -> None:

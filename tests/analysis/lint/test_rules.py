@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -259,16 +260,17 @@ def test_nets_that_are_not_there(job: Any, lint_job: Lint) -> None:
     assert finding.what == "'none/none.prototxt' is not there"
 
 
-def test_gpus_take_the_batch_as_it_is(job: Any, lint_job: Lint) -> None:
+def test_gpus_take_the_batch_as_it_is(job: Any, lint_job: Lint, tmp_path: Path) -> None:
     finding = found_by(lint_job(gpus=3), "batch-gpus")
-    assert finding.severity == Severity.WARNING
-    assert finding.what.startswith("batch_size 16 does not divide by 3 GPUs")
-    finding = found_by(lint_job(gpus=4), "batch-gpus")
-    assert (finding.severity, finding.what) == (
-        Severity.NOTE,
-        "4 GPUs take 16 images each: 64 per iteration",
+    assert finding.what == (
+        "batch_size 16 x 3 GPUs x iter_size 1 is 48 images; 16 images do not divide by 3"
     )
-    assert lint_job(gpus=1) == []
+    assert lint_job(gpus=4) == []
+    solver = {"gpus": [0, 1, 2, 3], "accum_batch_size": 64}
+    (tmp_path / "job.json").write_text(json.dumps({"recipe": {"solver": solver}}))
+    assert lint_job() == []
+    finding = found_by(lint_job(gpus=3), "batch-gpus")
+    assert finding.what.endswith("is 48 images, but the job is made for 64")
 
 
 def test_accumulating_small_batches_is_worse_than_large_ones(job: Any, lint_job: Lint) -> None:
