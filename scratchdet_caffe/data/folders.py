@@ -23,7 +23,6 @@ def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
     final = Path(path)
     aside = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
-        _remove_remains(final)
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         yield aside
@@ -36,6 +35,7 @@ def folder_aside(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 def move_folder(source: Path, final: Path) -> None:
     """Give the folder ``source`` the name ``final``; a folder of that name is replaced."""
+    _remove_remains(final)
     # A folder cannot be moved onto a full one: that steps aside first.
     old = final.with_name(f".{final.name}.{os.getpid()}.old")
     shutil.rmtree(old, ignore_errors=True)

@@ -208,6 +208,11 @@ class Batches:
         return (self._batch_size, *self._maker.shape_at(first))
 
     @property
+    def label_shape(self) -> tuple[int, int, int, int]:
+        """Of the labels: ``(1, 1, M, 8)``, where 1 stands for M, or ``(N, 1, 1, 1)``."""
+        return (1, 1, 1, LABEL_COLUMNS) if self._maker.boxed else (self._batch_size, 1, 1, 1)
+
+    @property
     def records(self) -> int:
         """Records in the source, the length of an epoch."""
         return len(self._maker.source)
@@ -222,7 +227,7 @@ class Batches:
 
         The M label rows are ordered by item, then group: item, label, instance_id, xmin, ymin,
         xmax, ymax (normalised), difficult. Only if the whole batch has no box there is one
-        row, all -1.
+        row, all -1. Records without annotations of any kind give label ``(N, 1, 1, 1)``.
 
         Raises:
             UserError: A record is corrupt or does not fit, naming its key; or a worker died.
@@ -237,6 +242,8 @@ class Batches:
         for item, one in enumerate(made):
             one.rows[:, 0] = item
         label = np.concatenate([one.rows for one in made])
+        if not self._maker.boxed:
+            return data, label[:, 1].reshape(self.label_shape)
         if not len(label):
             label = np.full((1, LABEL_COLUMNS), -1, np.float32)
         return data, label[None, None]

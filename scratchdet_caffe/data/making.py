@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import cv2
@@ -65,7 +66,9 @@ class RecordMaker:
 
     def __init__(self, plan: Plan) -> None:
         self.plan, self.source = plan, plan.source
-        self._transformer = Transformer(pb.LayerParameter.FromString(plan.layer), plan.phase)
+        layer = pb.LayerParameter.FromString(plan.layer)
+        self._transformer = Transformer(layer, plan.phase)
+        self._boxed = layer.annotated_data_param.HasField("anno_type")
         # The callers are the parallelism; OpenCV's own threads would fight them for cores.
         cv2.setNumThreads(1)
 
@@ -73,6 +76,12 @@ class RecordMaker:
     def fixed_shape(self) -> tuple[int, int, int] | None:
         """The shape (C, H, W) of every picture, None where it depends on the record."""
         return self._transformer.fixed_shape
+
+    @cached_property
+    def boxed(self) -> bool:
+        """Whether records have boxes; else, as the first tells, one label each (Caffe's rule)."""
+        first = self._first_good(0, self.source.record)[0]
+        return self._boxed or first.HasField("type")
 
     def shape_at(self, position: int) -> tuple[int, int, int]:
         """Return the shape (C, H, W) in which the record at ``position`` comes out."""
@@ -98,8 +107,12 @@ class RecordMaker:
         def rows(index: int) -> Floats:
             if spoilt and index == first:
                 raise UserError("it ended the process that made it")
+            record = self.source.record(index)
             random = record_generator(self.plan.seed, epoch, first)
-            return self._transformer(self.source.record(index), random, out)[1]
+            found = self._transformer(record, random, out)[1]
+            if self.boxed:
+                return found
+            return np.array([[0, record.datum.label, 0, 0, 0, 0, 0, 0]], np.float32)
 
         return Made(*self._first_good(position, rows))
 

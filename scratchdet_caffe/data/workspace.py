@@ -103,7 +103,7 @@ def facts_of(paths: Iterable[Path], folder: Path | None) -> Iterator[Facts]:
     known = dict(_noted(file))
 
     def facts(path: Path) -> tuple[Path, _Known, bool]:
-        now, before = stamp(path), known.get(str(path))
+        now, before = stamp(path), known.get(str(path.absolute()))
         if before is not None and before.stamp == now and now != _ABSENT:
             return path, before, False
         return path, _Known(now, picture_facts(path)), True
@@ -120,7 +120,7 @@ def facts_of(paths: Iterable[Path], folder: Path | None) -> Iterator[Facts]:
 def _line(path: Path, found: _Known) -> bytes:
     facts = found.facts
     findings = [(f.kind, f.text, f.fault) for f in facts.findings]
-    said = [str(path), found.stamp, facts.size, facts.digest, findings]
+    said = [str(path.absolute()), found.stamp, facts.size, facts.digest, findings]
     return f"{json.dumps(said)}\n".encode()
 
 

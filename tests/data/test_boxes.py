@@ -44,6 +44,18 @@ def test_expansion_and_its_inverse_return_the_boxes(
     np.testing.assert_allclose(back, boxes, atol=2e-6)
 
 
+@given(box_arrays(), box_arrays(1, 0.05))
+def test_a_crop_and_its_inverse_return_what_the_crop_shows(
+    boxes: np.ndarray, windows: np.ndarray
+) -> None:
+    (window,) = windows
+    keep, inside = project(boxes, window)
+    size = np.tile(window[2:] - window[:2], 2)
+    back = inside * size + np.tile(window[:2], 2)
+    shown = np.clip(boxes, np.tile(window[:2], 2), np.tile(window[2:], 2))
+    np.testing.assert_allclose(back[keep], shown[keep], atol=2e-6)
+
+
 @given(box_arrays(), box_arrays())
 def test_overlaps_are_shares(first: np.ndarray, second: np.ndarray) -> None:
     overlap = jaccard(first[:, None], second[None])

@@ -8,6 +8,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_text
@@ -30,8 +32,8 @@ def assert_uniform(values: np.ndarray, low: float, high: float, slack: float = 0
     assert np.abs(share - ranks).max() < SPREAD + slack
 
 
-def transformer(settings: str, phase: int = pb.TRAIN) -> Transformer:
-    return Transformer(parse_text(f"transform_param {{ {settings} }}", pb.LayerParameter), phase)
+def transformer(text: str, phase: int = pb.TRAIN) -> Transformer:
+    return Transformer(parse_text(f"transform_param {{ {text} }}", pb.LayerParameter), phase)
 
 
 def whole_picture(pixels: np.ndarray) -> pb.AnnotatedDatum:
@@ -44,6 +46,48 @@ def whole_picture(pixels: np.ndarray) -> pb.AnnotatedDatum:
 
 
 GREY = whole_picture(np.full((80, 120, 3), 90, np.uint8))  # small: 2000 of them are decoded
+
+
+FEW_BOXES = whole_picture(np.full((80, 120, 3), 90, np.uint8))
+for _label, _box in ((2, (0.1, 0.2, 0.4, 0.6)), (3, (0.7, 0.55, 0.98, 0.97))):
+    _edges = dict(zip(("xmin", "ymin", "xmax", "ymax"), _box))
+    FEW_BOXES.annotation_group.add(group_label=_label).annotation.add().bbox.MergeFrom(
+        pb.NormalizedBBox(**_edges)
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(["WARP", "FIT_LARGE_SIZE_AND_PAD", "FIT_SMALL_SIZE"]),
+    st.sampled_from(["", "emit_constraint { emit_type: CENTER }"]),
+    st.floats(1, 4),
+    st.floats(0.1, 0.9),
+)
+def test_whatever_is_drawn_boxes_lie_in_the_picture_and_have_an_area(
+    seed: int, mode: str, emit: str, ratio: float, overlap: float
+) -> None:
+    sampler = (
+        "batch_sampler { sampler { min_scale: 0.2 max_scale: 1 min_aspect_ratio: 0.5 "
+        "max_aspect_ratio: 2 } max_trials: 20 max_sample: 1 "
+        f"sample_constraint {{ min_jaccard_overlap: {overlap} }} }}"
+    )
+    make = Transformer(
+        parse_text(
+            f"transform_param {{ force_color: true mirror: true {emit} "
+            f"expand_param {{ prob: 0.7 max_expand_ratio: {ratio} }} "
+            f"resize_param {{ resize_mode: {mode} height: 30 width: 40 }} }} "
+            f"annotated_data_param {{ {sampler} }}",
+            pb.LayerParameter,
+        ),
+        pb.TRAIN,
+    )
+    picture, rows = make(FEW_BOXES, np.random.default_rng(seed))
+    assert picture.shape[0] == 3
+    assert np.isfinite(picture).all()
+    assert ((rows[:, 3:7] >= 0) & (rows[:, 3:7] <= 1 + 1e-6)).all()
+    assert (rows[:, 5:7] > rows[:, 3:5]).all()
+    assert set(rows[:, 1]) <= {1, 2, 3}
 
 
 @pytest.mark.parametrize("prob", [0.0, 0.3, 1.0])
@@ -105,8 +149,8 @@ def test_half_of_the_pictures_are_mirrored() -> None:
 def test_a_training_crop_lies_anywhere_and_a_test_crop_in_the_middle() -> None:
     columns, rows = np.meshgrid(np.arange(60), np.arange(50))
     record = whole_picture(np.stack([columns, rows, 0 * rows], axis=2).astype(np.uint8))
-    settings = "force_color: true crop_h: 20 crop_w: 10"
-    rng, make = np.random.default_rng(6), transformer(settings)
+    text = "force_color: true crop_h: 20 crop_w: 10"
+    rng, make = np.random.default_rng(6), transformer(text)
     corners = np.array([make(record, rng)[0][:2, 0, 0] for _ in range(DRAWS)])
     for corner, spare in ((corners[:, 0], 50), (corners[:, 1], 30)):
         counts = np.bincount(corner.astype(int), minlength=spare + 1)
@@ -114,5 +158,5 @@ def test_a_training_crop_lies_anywhere_and_a_test_crop_in_the_middle() -> None:
         expected = DRAWS / (spare + 1)
         # A count is Poisson's: five of its standard deviations.
         assert np.abs(counts - expected).max() < 5 * np.sqrt(expected)
-    middle = transformer(settings, pb.TEST)(record, rng)[0]
+    middle = transformer(text, pb.TEST)(record, rng)[0]
     assert middle[:2, 0, 0].tolist() == [25, 15]

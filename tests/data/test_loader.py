@@ -166,6 +166,25 @@ def test_records_come_in_order_and_around_again(source: Path) -> None:
     np.testing.assert_allclose(label[0, 0, 2, 3:7], [2 / 60, 3 / 40, 21 / 60, 30 / 40], atol=1e-6)
 
 
+@pytest.mark.parametrize("how", [{"threads": 0}, {"workers": 1}])
+def test_records_without_a_type_of_annotation_have_one_label_each(
+    how: dict[str, int], tmp_path: Path
+) -> None:
+    records = [(f"0000000{i}_a.jpg", picture(i, boxes=0)) for i in range(3)]
+    for i, (_, record) in enumerate(records):
+        record.ClearField("type")  # as convert_annoset --anno_type=classification leaves it
+        record.datum.label = 10 + i
+    write_database(tmp_path / "db", records)
+    batches = Batches(layer(tmp_path / "db", PLAIN, 2), pb.TEST, 0, **how)
+    assert batches.label_shape == (2, 1, 1, 1)
+    labels = [label for _, label in take(batches, 2)]
+    assert [label.shape for label in labels] == [(2, 1, 1, 1)] * 2
+    assert np.concatenate(labels).ravel().tolist() == [10, 11, 12, 10]
+    typed = layer(tmp_path / "db", PLAIN, 2)
+    typed.annotated_data_param.anno_type = pb.AnnotatedDatum.BBOX
+    assert take(Batches(typed, pb.TEST, 0, **how), 1)[0][1].tolist() == [[[[-1.0] * 8]]]
+
+
 def test_one_row_of_minus_one_only_if_the_whole_batch_has_no_box(tmp_path: Path) -> None:
     write_database(tmp_path / "db", [("00000000_a.jpg", picture(0, boxes=0))])
     data, label = take(Batches(layer(tmp_path / "db", PLAIN), pb.TEST, 0), 1)[0]

@@ -58,7 +58,7 @@ class AnnotatedData(Source):
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
         self.batches = self._batches(context.seed, 0)
-        self.top_shapes = (self.batches.data_shape, (1, 1, 1, 8))
+        self.top_shapes = (self.batches.data_shape, self.batches.label_shape)
 
     def _batches(self, seed: int, position: int) -> Batches:
         from scratchdet_caffe.data import Batches  # the only place where the engine needs it
