@@ -6,10 +6,10 @@ A batch is a function of (seed, position) alone, so a resumed run sees what the 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +20,7 @@ from scratchdet_caffe.data.making import record_generator
 from scratchdet_caffe.data.order import ALONE, Shard, places
 from scratchdet_caffe.data.pixels import read_mean
 from scratchdet_caffe.data.raw import Floats, planes_of, transformed
+from scratchdet_caffe.data.skipping import MOST_IN_A_ROW, STOP, Tally, checked_policy, first_good
 from scratchdet_caffe.data.transform import Transformer
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import read_bytes, read_text
@@ -114,6 +115,7 @@ class LabelledBatches:
         batch_size: Pictures of a batch.
         shuffle: Take the records of every epoch in an order of its own.
         rand_skip: Leave out a random number of records, below this, at the start.
+        on_bad: What to do about a bad picture, ``"stop"``, or ``"skip"`` and count.
 
     Raises:
         UserError: Settings that contradict each other or are not supported.
@@ -127,6 +129,7 @@ class LabelledBatches:
         batch_size: int,
         shuffle: bool = False,
         rand_skip: int = 0,
+        on_bad: str = STOP,
     ) -> None:
         plain = pb.LayerParameter(name=layer.name)
         plain.transform_param.CopyFrom(layer.transform_param)
@@ -138,7 +141,13 @@ class LabelledBatches:
         self._train = phase == pb.TRAIN
         self._records, self._batch_size = records, batch_size
         self._shuffle, self._rand_skip = shuffle, rand_skip
+        self._on_bad, self._bad = checked_policy(on_bad), Tally()
         self._ordered: tuple[tuple[int, int], npt.NDArray[np.int64]] | None = None
+
+    @property
+    def skipped(self) -> int:
+        """Bad pictures passed over so far."""
+        return self._bad.count
 
     def batch(self, seed: int, position: int, shard: Shard = ALONE) -> tuple[Floats, Floats]:
         """Return pictures ``(N, C, H, W)`` and labels ``(N,)``.
@@ -151,28 +160,34 @@ class LabelledBatches:
         Raises:
             UserError: A picture is missing, corrupt, or does not fit; it is named.
         """
-        skipped = 0
+        start = 0
         if self._rand_skip:
-            skipped = int(np.random.default_rng((seed,)).integers(self._rand_skip))
+            start = int(np.random.default_rng((seed,)).integers(self._rand_skip))
         pictures: list[Floats] = []
         labels: list[int] = []
+        count = len(self._records)
         for place in places(position, self._batch_size, shard):
-            epoch, index = divmod(place + skipped, len(self._records))
-            if self._shuffle:
-                index = int(self._order(seed, epoch)[index])
-            datum = self._records.datum(index)
-            try:
-                picture = self._picture(datum, record_generator(seed, epoch, index))
-                if pictures and picture.shape != pictures[0].shape:
-                    raise UserError(
-                        f"the picture comes out as {picture.shape} (C, H, W) but its batch began "
-                        f"with {pictures[0].shape}: set a crop or a resize, or batch_size: 1"
-                    )
-            except (UserError, cv2.error) as error:
-                raise UserError(f"{self._records.where(index)}: {error}") from error
+            epoch, first = divmod(place + start, count)
+            following = [(first + i) % count for i in range(min(MOST_IN_A_ROW, count))]
+            indices = self._order(seed, epoch)[following].tolist() if self._shuffle else following
+            made = partial(self._made, record_generator(seed, epoch, indices[0]), pictures[:1])
+            (picture, label), skipped = first_good(indices, self._records.where, made, self._on_bad)
+            self._bad.add(skipped)
             pictures.append(picture)
-            labels.append(datum.label)
+            labels.append(label)
         return np.stack(pictures), np.array(labels, np.float32)
+
+    def _made(
+        self, rng: np.random.Generator, first: list[Floats], index: int
+    ) -> tuple[Floats, int]:
+        datum = self._records.datum(index)
+        picture = self._picture(datum, rng)
+        if first and picture.shape != first[0].shape:
+            raise UserError(
+                f"the picture comes out as {picture.shape} (C, H, W) but its batch began "
+                f"with {first[0].shape}: set a crop or a resize, or batch_size: 1"
+            )
+        return picture, datum.label
 
     def _picture(self, datum: pb.Datum, rng: np.random.Generator) -> Floats:
         if datum.encoded:

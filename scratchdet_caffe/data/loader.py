@@ -7,7 +7,6 @@ a resume changes a bit of any batch.
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections import deque
@@ -19,15 +18,15 @@ from typing import NamedTuple
 import numpy as np
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.data.making import SKIP, STOP, Made, Plan, RecordMaker
+from scratchdet_caffe.data.making import Made, Plan, RecordMaker
 from scratchdet_caffe.data.order import ALONE, Shard, checked, places
 from scratchdet_caffe.data.processes import Processes
+from scratchdet_caffe.data.skipping import STOP, Tally, checked_policy
 from scratchdet_caffe.data.sources import open_records
 from scratchdet_caffe.data.transform import LABEL_COLUMNS, Floats
 from scratchdet_caffe.errors import UserError
 
 BATCHES_AHEAD = 3
-LOG = logging.getLogger("caffe")
 
 
 class Started(NamedTuple):
@@ -164,7 +163,6 @@ class Batches:
     Attributes:
         position: Records consumed by the batches handed out so far, by all processes together.
         waited: Seconds spent in `next` for batches that were not ready.
-        skipped: Bad records passed over so far.
 
     Raises:
         UserError: No source, no batch_size, or settings that `Transformer` refuses.
@@ -189,17 +187,15 @@ class Batches:
         resize = layer.transform_param.resize_param
         if resize.resize_mode == resize.FIT_SMALL_SIZE and layer.data_param.batch_size > 1:
             raise UserError(f"{where}: FIT_SMALL_SIZE gives each picture its size: batch_size: 1")
-        if on_bad not in (STOP, SKIP):
-            raise UserError(f"{where}: on_bad is '{STOP}' or '{SKIP}', not '{on_bad}'")
         self._batch_size, self._shard = layer.data_param.batch_size, checked(shard)
         self._threads, self._workers = threads, workers
         source = open_records(layer, phase)
-        self._maker = RecordMaker(Plan(layer.SerializeToString(), source, phase, seed, on_bad))
+        policy = checked_policy(on_bad)
+        self._maker = RecordMaker(Plan(layer.SerializeToString(), source, phase, seed, policy))
         self._backend: InThreads | InProcesses | None = None
         self._started: deque[Started] = deque()
         self.position = position
-        self.waited, self.skipped = 0.0, 0
-        self._told: set[str] = set()
+        self.waited, self._bad = 0.0, Tally()
 
     @property
     def data_shape(self) -> tuple[int, int, int, int]:
@@ -216,6 +212,11 @@ class Batches:
     def records(self) -> int:
         """Records in the source, the length of an epoch."""
         return len(self._maker.source)
+
+    @property
+    def skipped(self) -> int:
+        """Bad records passed over so far."""
+        return self._bad.count
 
     @property
     def step(self) -> int:
@@ -238,8 +239,8 @@ class Batches:
         self._started.popleft()
         self.waited += time.perf_counter() - began
         self.position += self.step
-        self._tell(made)
         for item, one in enumerate(made):
+            self._bad.add(one.skipped)
             one.rows[:, 0] = item
         label = np.concatenate([one.rows for one in made])
         if not self._maker.boxed:
@@ -288,10 +289,3 @@ class Batches:
             taken = places(position, self._batch_size, self._shard)
             shape = (self._batch_size, *self._maker.shape_at(taken[0]))
             self._started.append(self._backend.start(taken, shape))
-
-    def _tell(self, made: Sequence[Made]) -> None:
-        for where, why in (skipped for one in made for skipped in one.skipped):
-            self.skipped += 1
-            if where not in self._told:
-                self._told.add(where)
-                LOG.warning(f"Skipped {where}: {why}")

@@ -15,15 +15,12 @@ import cv2
 import numpy as np
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.data.skipping import MOST_IN_A_ROW, STOP, Skipped, first_good
 from scratchdet_caffe.data.sources import Records
 from scratchdet_caffe.data.transform import Floats, Transformer
 from scratchdet_caffe.errors import UserError
 
 T = TypeVar("T")
-Skipped = tuple[tuple[str, str], ...]  # records passed over: how errors name them, and why
-
-STOP, SKIP = "stop", "skip"
-MOST_IN_A_ROW = 20  # bad records, before skipping is no use
 
 
 def record_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
@@ -122,15 +119,6 @@ class RecordMaker:
 
     def _first_good(self, position: int, attempt: Callable[[int], T]) -> tuple[T, Skipped]:
         """Return what ``attempt`` makes of the record at ``position``, or of the next good one."""
-        skipped: list[tuple[str, str]] = []
-        for index in range(position, position + min(MOST_IN_A_ROW, len(self.source))):
-            where = self.where(index)
-            try:
-                return attempt(index % len(self.source)), tuple(skipped)
-            except (UserError, cv2.error) as error:
-                why = str(error).removeprefix(f"{where}: ").removeprefix(where).strip()
-                if self.plan.on_bad == STOP:
-                    raise UserError(f"{where}: {why}") from error
-                skipped.append((where, why))
-        where, why = skipped[-1]
-        raise UserError(f"{len(skipped)} bad records in a row, the last: {where}: {why}")
+        count = len(self.source)
+        indices = [(position + i) % count for i in range(min(MOST_IN_A_ROW, count))]
+        return first_good(indices, self.source.where, attempt, self.plan.on_bad)

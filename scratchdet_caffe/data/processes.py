@@ -21,7 +21,8 @@ from multiprocessing.connection import wait
 import numpy as np
 
 from scratchdet_caffe.data.jobs import IDLE, Done, Job, progress_of
-from scratchdet_caffe.data.making import SKIP, Made, Plan, RecordMaker
+from scratchdet_caffe.data.making import Made, Plan, RecordMaker
+from scratchdet_caffe.data.skipping import SKIP
 from scratchdet_caffe.errors import UserError
 
 # Pictures come and go by the megabyte. Given back to the system each time (glibc's way), their

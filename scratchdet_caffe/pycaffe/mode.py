@@ -41,7 +41,7 @@ def set_random_seed(seed: int) -> None:
 
 
 def set_data_loading(threads: int = 2, workers: int = 0, on_bad: str = "stop") -> None:
-    """Let AnnotatedData layers built from now on load with threads, or with worker processes.
+    """Let data layers built from now on load with threads, or with worker processes.
 
     With ``on_bad="skip"`` corrupt records are passed over and counted, instead of the end.
     """

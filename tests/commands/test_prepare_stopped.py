@@ -48,10 +48,10 @@ def prepare(root: Path, name: str = "out", *options: str) -> Path:
     return root.parent / name
 
 
-def start(root: Path, **more: Any) -> subprocess.Popen[str]:
-    command = ["-m", "scratchdet_caffe.prepare", "voc", "--root", str(root), "--out"]
+def start(words: list[str], out: Path, **more: Any) -> subprocess.Popen[str]:
+    """Start ``prepare`` with ``words``, a subcommand and what it reads."""
     return subprocess.Popen(
-        [sys.executable, *command, str(root.parent / "out")],
+        [sys.executable, "-m", "scratchdet_caffe.prepare", *words, "--out", str(out)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -59,15 +59,16 @@ def start(root: Path, **more: Any) -> subprocess.Popen[str]:
     )
 
 
-def complete(root: Path) -> None:
-    with start(root) as run:
+def complete(words: list[str], out: Path) -> dict[str, bytes]:
+    with start(words, out) as run:
         run.communicate()
     assert run.returncode == 0
+    return snapshot(out)
 
 
-def kill_when(root: Path, reached: Callable[[], bool]) -> bool:
+def kill_when(words: list[str], out: Path, reached: Callable[[], bool]) -> bool:
     """Start prepare and kill it when ``reached``; tell whether it was still at work."""
-    with start(root) as run:
+    with start(words, out) as run:
         while run.poll() is None and not reached():
             time.sleep(0.001)
         run.kill()
@@ -82,26 +83,27 @@ def after(seconds: float) -> Callable[[], bool]:
 
 def test_killed_anywhere_it_goes_on_and_ends_the_same(large: Path) -> None:
     undisturbed = snapshot(prepare(large, "undisturbed"))
-    out = large.parent / "out"
+    words, out = ["voc", "--root", str(large)], large.parent / "out"
     for piece in ("pictures.jsonl", "trainval_lmdb/data.mdb", "test_lmdb/data.mdb"):
-        assert kill_when(large, (out / ".prepare" / piece).exists)
+        assert kill_when(words, out, (out / ".prepare" / piece).exists)
         assert not FINAL & set(os.listdir(out))
-    complete(large)
-    assert snapshot(out) == undisturbed
+    assert complete(words, out) == undisturbed
 
 
 @pytest.mark.slow
-def test_killed_at_ten_random_moments_it_ends_the_same(large: Path) -> None:
-    began = time.monotonic()
-    complete(large)
-    lasted, out = time.monotonic() - began, large.parent / "out"
-    undisturbed = snapshot(out)
-    os.rename(out, large.parent / "first")
+@pytest.mark.parametrize("source", ["voc", "shapes"])
+def test_killed_at_ten_random_moments_it_ends_the_same(source: str, large: Path) -> None:
+    words = {
+        "voc": ["voc", "--root", str(large)],
+        "shapes": ["shapes", "--train", "100", "--test", "20"],
+    }[source]
+    out, began = large.parent / "out", time.monotonic()
+    undisturbed = complete(words, large.parent / "undisturbed")
+    lasted = time.monotonic() - began
     killed, moments = 0, random.Random(1)
     while killed < 10:
-        killed += kill_when(large, after(moments.uniform(0, lasted)))
-    complete(large)
-    assert snapshot(out) == undisturbed
+        killed += kill_when(words, out, after(moments.uniform(0, lasted)))
+    assert complete(words, out) == undisturbed
 
 
 def test_what_was_done_before_a_stop_is_not_done_again(
@@ -193,13 +195,14 @@ def little_room(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict
 
 
 def test_a_full_disk_is_a_sentence_and_no_file(large: Path, little_room: dict[str, Any]) -> None:
-    run = start(large, **little_room)
+    out = large.parent / "out"
+    run = start(["voc", "--root", str(large)], out, **little_room)
     _, errors = run.communicate()
     assert run.returncode == 2
     assert len(errors.splitlines()) == 1, errors
     assert "cannot write" in errors
     assert "No space left on device" in errors or "File too large" in errors
-    assert os.listdir(large.parent / "out") == [".prepare"]
+    assert os.listdir(out) == [".prepare"]
 
 
 def test_two_at_once_are_a_sentence(voc: Path) -> None:

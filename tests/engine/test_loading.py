@@ -76,6 +76,30 @@ def test_a_bad_record_stops_the_training_or_is_counted(caplog: pytest.LogCapture
     assert re.search(r"Data layer 'data': waited .* %\), 2 bad records skipped", caplog.text)
 
 
+@pytest.mark.parametrize("kind", ["Data", "ImageData"])
+def test_pictures_with_one_label_can_be_skipped_too(
+    kind: str, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for i in range(3):
+        cv2.imwrite(f"{i}.png", np.full((8, 8, 3), i, np.uint8))
+    Path("1.png").write_bytes(b"none")
+    records = [pb.Datum(data=Path(f"{i}.png").read_bytes(), encoded=True) for i in range(3)]
+    write_database("labelled", [(f"{i}", record) for i, record in enumerate(records)])
+    Path("list.txt").write_text("0.png 0\n1.png 0\n2.png 0\n")
+    source = {
+        "Data": 'data_param { source: "labelled" batch_size: 3 backend: LMDB }',
+        "ImageData": 'image_data_param { source: "list.txt" batch_size: 3 }',
+    }
+    text = f'layer {{ name: "d" type: "{kind}" top: "d" top: "l" {source[kind]} }}'
+    Path("pictures.prototxt").write_text(text)
+    with pytest.raises(UserError, match=r"1(\.png|'): .*cannot be decoded"):
+        caffe.Net("pictures.prototxt", caffe.TEST)
+    caffe.set_data_loading(on_bad="skip")
+    net = caffe.Net("pictures.prototxt", caffe.TEST)
+    assert net.forward()["d"][:, 0, 0, 0].tolist() == [0, 2, 2]
+    assert len([line for line in caplog.messages if "Skipped" in line]) == 1
+
+
 def test_settings_that_make_no_sense_are_sentences() -> None:
     with pytest.raises(UserError, match="must not be negative"):
         caffe.set_data_loading(workers=-1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.layers.base import Context, Tops, layer
 from scratchdet_caffe.engine.layers.data import Source
+from scratchdet_caffe.engine.loading import loading
 from scratchdet_caffe.engine.random import derived_seed
 from scratchdet_caffe.engine.shapes.registry import Spec
 from scratchdet_caffe.errors import UserError
@@ -57,6 +58,7 @@ class Pictures(Source):
         except UserError as error:
             raise self.error(str(error)) from error
         self.waited += time.perf_counter() - began
+        self.skipped = self._batches.skipped
         self.position += self.per_pass
         self._start()
         return tops
@@ -87,7 +89,10 @@ class Data(Pictures):
         self.batch_size = p.batch_size
         records = DatumRecords(p.source)
         phase = self.context.phase
-        return LabelledBatches(self.param, phase, records, p.batch_size, rand_skip=p.rand_skip)
+        how = loading().on_bad
+        return LabelledBatches(
+            self.param, phase, records, p.batch_size, rand_skip=p.rand_skip, on_bad=how
+        )
 
 
 @layer("ImageData")
@@ -107,4 +112,6 @@ class ImageData(Pictures):
             transform.resize_param.height, transform.resize_param.width = p.new_height, p.new_width
         records = ListedPictures(p.source, p.root_folder)
         phase = self.context.phase
-        return LabelledBatches(asked, phase, records, p.batch_size, p.shuffle, p.rand_skip)
+        return LabelledBatches(
+            asked, phase, records, p.batch_size, p.shuffle, p.rand_skip, loading().on_bad
+        )
