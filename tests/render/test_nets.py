@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_text
+from scratchdet_caffe.engine.graph import build_graph
+from scratchdet_caffe.engine.rates import check_policy
 from scratchdet_caffe.engine.shapes import infer
-from scratchdet_caffe.experiment import ARCHS, Job, plan, recipe_names
+from scratchdet_caffe.experiment import ARCHS, Job, plan
 from scratchdet_caffe.experiment.plan import BN_CHOICES
 from scratchdet_caffe.render import job_files
 
@@ -22,50 +25,52 @@ def layers_of(net: pb.NetParameter, kind: str) -> list[pb.LayerParameter]:
     return [layer for layer in net.layer if layer.type == kind]
 
 
-SOME_ARCHS = ("root_resnet34", "root_resnet18", "resnet50", "vgg16")
-RECIPES = [name for name in recipe_names() if "finetune" not in name]
-COMBINATIONS = [
-    *itertools.product([arch.name for arch in ARCHS], RECIPES, (64, 320), (None,)),
-    *itertools.product(SOME_ARCHS, RECIPES, (128,), BN_CHOICES),
-    # A TCB needs maps that double, and others do not.
-    *itertools.product(SOME_ARCHS, {*RECIPES} - {"refinedet"}, (300,), (None,)),
-]
+PAIRS = {  # what a head is rendered with, turn by turn: recipes, and sizes that its maps allow
+    "ssd": (("paper", "release-caffe", "ssd", "mini", "release-mmdet"), (300, 64, 512, 320)),
+    "refinedet": (("refinedet", "paper", "mini", "ssd"), (320, 64, 512)),
+}
+DATASETS = ("voc0712", "voc0712plus", "coco", "coco2017")
 
 
-@pytest.mark.parametrize(("arch", "recipe", "size", "bn"), sorted(COMBINATIONS, key=str))
-def test_maps_and_priors_are_those_planned(
-    arch: str, recipe: str, size: int, bn: str | None
+def combinations() -> Iterator[tuple[str, str, str, str, int, str | None]]:
+    """Give every arch x head x dataset, with recipes, sizes and BatchNorm in turn."""
+    for head, (recipes, sizes) in PAIRS.items():
+        turns = zip(itertools.cycle(recipes), itertools.cycle(sizes), itertools.cycle(BN))
+        for (arch, data), (recipe, size, bn) in zip(itertools.product(ARCHS, DATASETS), turns):
+            yield arch.name, head, data, recipe, size, bn
+
+
+BN = (None, None, *BN_CHOICES, None)
+
+
+@pytest.mark.parametrize(("arch", "head", "data", "recipe", "size", "bn"), list(combinations()))
+def test_what_makes_sense_is_rendered(
+    arch: str, head: str, data: str, recipe: str, size: int, bn: str | None
 ) -> None:
-    job = plan(arch, "voc0712", recipe, size=size, bn=bn)
-    net = net_of(job)
-    shapes = infer(net, pb.TEST)
+    job = plan(arch, data, recipe, size=size, head=head, bn=bn)
+    files = job_files(job)
+    nets = {
+        name: parse_text(files[f"{name}.prototxt"], pb.NetParameter)
+        for name in ("train", "test", "deploy")
+    }
+    check_policy(parse_text(files["solver.prototxt"], pb.SolverParameter))
+    for name, phase in (("train", pb.TRAIN), ("test", pb.TEST)):
+        build_graph(nets[name], phase)  # refuses what cannot be wired
+    shapes = infer(nets["deploy"], pb.TEST).blobs
     for source in job.sources:
-        assert shapes.blobs[source.blob][2:] == (source.cells, source.cells)
+        assert shapes[source.blob][2:] == (source.cells, source.cells)
     priors = sum(source.priors for source in job.sources)
-    assert shapes.blobs[job.head.priors] == (1, 2, priors * 4)
-    last = "odm" if job.head.refines else "mbox"
-    assert shapes.blobs[f"{last}_loc"] == (1, priors * 4)
-    assert shapes.blobs[f"{last}_conf"] == (1, priors * 21)
-    names = [layer.name for layer in net.layer]
-    assert len(set(names)) == len(names)
-
-
-@pytest.mark.parametrize("net", ["train", "test"])
-def test_train_and_test_nets_can_be_wired(net: str) -> None:
-    for arch in SOME_ARCHS:
-        layers = net_of(plan(arch, "coco", "release-caffe"), net)
-        produced = {"data", "label"}
-        for layer in layers.layer:
-            assert produced >= set(layer.bottom), layer.name
-            produced |= set(layer.top)
-
-
-def test_only_detections_are_left_unread() -> None:
-    for arch, recipe, size in itertools.product(SOME_ARCHS, RECIPES, (64, 320)):
-        net = net_of(plan(arch, "voc0712", recipe, size=size))
+    assert shapes[job.head.priors] == (1, 2, priors * 4)
+    last = "odm" if head == "refinedet" else "mbox"
+    assert shapes[f"{last}_loc"] == (1, priors * 4)
+    assert shapes[f"{last}_conf"] == (1, priors * len(job.dataset.classes))
+    ends = {"train": {f"{x}_loss" for x in (("arm", "odm") if last == "odm" else ("mbox",))}}
+    ends |= {"test": {"detection_eval"}, "deploy": {"detection_out"}}
+    for name, net in nets.items():
+        names = [layer.name for layer in net.layer]
+        assert len(set(names)) == len(names)
         read = {bottom for layer in net.layer for bottom in layer.bottom}
-        unread = {top for layer in net.layer for top in layer.top} - read
-        assert unread == {"detection_out"}, (arch, recipe, size)
+        assert {top for layer in net.layer for top in layer.top} - read == ends[name]
 
 
 def test_bn_off_gives_convolutions_a_bias_and_no_batch_norm() -> None:
