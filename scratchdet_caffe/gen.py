@@ -119,9 +119,10 @@ def _listing() -> str:
         + [("data/NAME", "any folder that `prepare` made")],
         "recipes": [(name, about_recipe(name)) for name in recipe_names()],
     }
+    width = max(len(name) for entries in groups.values() for name, _ in entries)
     lines = []
     for group, entries in groups.items():
-        lines += [group, *(f"  {name:<14} {about}" for name, about in entries)]
+        lines += [group, *(f"  {name:<{width}}  {about}" for name, about in entries)]
     return "\n".join(lines)
 
 

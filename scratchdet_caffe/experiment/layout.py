@@ -62,10 +62,11 @@ def make_body(arch: Arch, size: int, backbone: Backbone, pyramid: Pyramid) -> Bo
     try:
         levels = list(_stages(arch, size, backbone, pyramid))
     except _TooSmall as error:
-        least = next(n for n in range(size + 1, LARGEST_SIZE) if _fits(arch, n, backbone, pyramid))
+        larger = range(size + 1, LARGEST_SIZE + 1)
+        least = next((n for n in larger if _fits(arch, n, backbone, pyramid)), None)
         raise UserError(
             f"--size {size} is too small for {arch.name}: {error} would find a map of one cell; "
-            f"use {least} or more"
+            + (f"use {least} or more" if least else "no size is large enough for its strides")
         ) from None
     sources = _sources(levels, pyramid)
     for level in _extras(arch, size, backbone, pyramid, levels[-1]):
@@ -112,10 +113,9 @@ def _check(arch: Arch, backbone: Backbone, pyramid: Pyramid) -> None:
 
 
 def _check_stem(arch: Arch, backbone: Backbone) -> None:
-    changed = {key: v for key, v in vars(backbone.stem).items() if v is not None}
-    if arch.stem is None and changed:
+    if arch.stem is None and backbone.stem.given:
         raise UserError(f"backbone.stem: {arch.name} has no stem to change")
-    for key, value in changed.items():
+    for key, value in backbone.stem.given.items():
         if key == "pool":
             good, wanted = value == 0 or value > 1, "0 (no pool) or 2 or more"
         elif key == "kernel":
@@ -152,8 +152,7 @@ def _residual_stages(
 ) -> Iterator[Level]:
     assert arch.stem is not None
     names = NAMES[arch.family]
-    given = {key: value for key, value in vars(backbone.stem).items() if value is not None}
-    stem = dataclasses.replace(arch.stem, **given)
+    stem = dataclasses.replace(arch.stem, **backbone.stem.given)
     top, level = _stem(stem, top, names, backbone.width)
     yield level
     pool = Pool("pool1", stem.pool, stride=2) if stem.pool else None

@@ -84,6 +84,10 @@ class StemChanges:
     stride: int | None = None
     pool: int | None = None
 
+    @property
+    def given(self) -> dict[str, int]:
+        return {name: value for name, value in vars(self).items() if value is not None}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone(Part):

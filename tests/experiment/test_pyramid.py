@@ -111,6 +111,8 @@ def test_a_small_input_ends_early_and_a_tiny_one_is_refused() -> None:
         maps(8)
     with pytest.raises(UserError, match=r"--size 16 is too small for resnet18: conv5 .* use 19"):
         maps(16, "resnet18", "backbone.strides=[1, 2, 2, 2]")
+    with pytest.raises(UserError, match="no size is large enough for its strides"):
+        maps(300, "resnet18", "backbone.strides=[99, 99, 99, 99]")
 
 
 @given(cells=st.integers(1, 60), kernel=st.integers(2, 3), pad=st.integers(0, 1))
