@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from argparse import BooleanOptionalAction
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,8 @@ OUTPUT = (
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command; each source of data is a subcommand."""
-    main_parser = Parser("prepare", f"Turn pictures and annotations into LMDBs. {OUTPUT}", EXAMPLE)
+    about = textwrap.fill(f"Turn pictures and annotations into LMDBs. {OUTPUT}")
+    main_parser = Parser("prepare", about, EXAMPLE)
     sources = main_parser.add_subparsers(
         dest="source", required=True, parser_class=argparse.ArgumentParser
     )
@@ -206,7 +208,14 @@ def _coco_dataset(options: argparse.Namespace) -> Dataset:
 
 
 def _check(options: argparse.Namespace) -> None:
-    is_coco = not voc_like(options.root) and (options.root / "annotations").is_dir()
+    is_coco = (options.root / "annotations").is_dir()
+    if voc_like(options.root):
+        is_coco = False
+    elif not is_coco:
+        raise UserError(
+            f"{options.root}: neither a VOC folder (it needs JPEGImages, Annotations and "
+            "ImageSets/Main) nor a COCO folder (it needs annotations/*.json)"
+        )
     known = tuple(SPLITS) if is_coco else tuple(VOC_SPLITS)
     if options.split and options.split not in known:
         kind = "COCO" if is_coco else "VOC"

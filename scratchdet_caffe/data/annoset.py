@@ -92,8 +92,9 @@ def convert(given: AnnoSet, out: Path, name_size: Path | None = None) -> int:
 
     def records() -> Iterator[tuple[str, pb.AnnotatedDatum]]:
         first = None
-        made = tracked(ordered(record, entries), len(entries), f"writing {out.name}")
-        for number, (entry, (one, size)) in enumerate(zip(entries, made)):
+        pairs = zip(ordered(record, entries), entries)
+        shown = tracked(pairs, len(entries), f"writing {out.name}")
+        for number, ((one, size), entry) in enumerate(shown):
             shape = (one.datum.channels, one.datum.height, one.datum.width)
             first = first or shape
             if given.check_size and shape != first:

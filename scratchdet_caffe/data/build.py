@@ -188,6 +188,7 @@ def _records(
         datum, size = stored(path, data.encoding, item.facts.size)
         return record_of(datum, size, item.sample.read(), labels)
 
-    rest = tracked(items[done:], len(items), f"writing {what}", done)
-    for number, (item, made) in enumerate(zip(rest, ordered(record, items[done:])), done):
+    pairs = zip(ordered(record, items[done:]), items[done:])
+    shown = tracked(pairs, len(items), f"writing {what}", done)
+    for number, (made, item) in enumerate(shown, done):
         yield record_key(number, item.sample.entry.picture), made

@@ -123,8 +123,9 @@ def check_samples(
     """
     result = CheckedSet(name)
     paths = (root / sample.entry.picture for sample in samples)
-    facts = facts_of(paths, folder)
-    for sample, found in zip(tracked(samples, len(samples), f"checking {name}"), facts):
+    # The facts come first: their generator then ends by itself, and closes what it has opened.
+    pairs = zip(facts_of(paths, folder), samples)
+    for found, sample in tracked(pairs, len(samples), f"checking {name}"):
         item = Checked(sample, found)
         picture, file = str(root / sample.entry.picture), sample.where
         result.items.append(item)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 from scratchdet_caffe.data import Database
+from scratchdet_caffe.data.examine import check_samples
+from scratchdet_caffe.data.vocset import voc_samples
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.prepare import main
 
@@ -120,15 +123,16 @@ def test_lists_and_label_maps_are_looked_at(voc: Path, capsys: pytest.CaptureFix
     assert f"warning: {train}: lines end in CR LF" in capsys.readouterr().err
 
 
-def test_names_that_detection_files_cannot_tell_apart(voc: Path, tmp_path: Path) -> None:
-    for year in ("VOC2007", "VOC2012"):
-        shutil.copytree(voc, tmp_path / "kit" / year)
-    coco = tmp_path / "kit"
-    lists = coco / "VOC2007/ImageSets/Main/test.txt"
-    lists.write_text("e\nf\n")
-    shutil.copy(voc / "JPEGImages/e.jpg", coco / "VOC2007/JPEGImages/e.png")
-    found, _ = check(coco)
-    assert "name taken" not in found  # one list names a stem once
+def test_names_that_detection_files_cannot_tell_apart(voc: Path) -> None:
+    twins = [(voc, "test"), (voc, "trainval")]
+    samples = voc_samples(voc, twins)
+    other = dataclasses.replace(samples[-1], name=samples[0].name)
+    found = check_samples("test", voc, [*samples[:-1], other], {"cat": 1, "dog": 2})
+    assert found.items[-1].faults == [
+        f"{other.entry.picture}: is called 'e' as JPEGImages/e.jpg is: detection files could not "
+        "tell them apart; rename one"
+    ]
+    assert not check_samples("trainval", voc, [*samples[:-1], other], {}).items[-1].faults
 
 
 def test_the_report_counts_and_draws(voc: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +159,8 @@ def test_a_sound_set_passes(voc: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "nothing to find fault with" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"is a VOC folder: --split is one of 07, 12"):
         main(["check", "--root", str(voc), "--split", "2017"])
+    with pytest.raises(UserError, match="neither a VOC folder .* nor a COCO folder"):
+        main(["check", "--root", str(voc / "ImageSets")])
 
 
 def test_skip_bad_leaves_out_and_says_what(voc: Path, capsys: pytest.CaptureFixture[str]) -> None:
