@@ -91,7 +91,10 @@ def main(argv: list[str]) -> int:
 
 def _workers(device: str) -> int:
     """Return how many data workers keep ``device`` busy: a CPU has the net to compute."""
-    return 0 if device == "cpu" else min(max((os.cpu_count() or 1) - 1, 1), 8)
+    if device == "cpu":
+        return 0
+    processors = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(max(processors - 1, 1), 8)
 
 
 def train(args: argparse.Namespace) -> int:
