@@ -104,7 +104,12 @@ def train(args: argparse.Namespace) -> int:
     from scratchdet_caffe.training.logs import logging_to
     from scratchdet_caffe.training.progress import shown_on_stderr
     from scratchdet_caffe.training.run import Run
-    from scratchdet_caffe.training.start import choose_start, load_start, prepare_folder
+    from scratchdet_caffe.training.start import (
+        choose_start,
+        load_start,
+        make_folder,
+        prepare_folder,
+    )
 
     param = read_solver(args.solver)
     prefix = param.snapshot_prefix
@@ -125,6 +130,7 @@ def train(args: argparse.Namespace) -> int:
         with logging_to(waiting := logging.handlers.BufferingHandler(10_000)):
             if output:
                 LOG.info(f"Engine: {describe(caffe)}")
+                make_folder(prefix)  # SSD-Caffe ends the process where it is not there
             solver = caffe.get_solver(str(args.solver))
             load_start(solver, start)
             log = prepare_folder(prefix, args.log, start)

@@ -28,6 +28,8 @@ class EngineOutput:
 
     def __enter__(self) -> EngineOutput:
         os.environ[GLOG_LEVEL] = "0"  # a log without its lines is none
+        # Since 0.6 it puts the year in front, which no tool that reads Caffe's logs expects.
+        os.environ.setdefault("GLOG_log_year_in_prefix", "0")
         sys.stderr.flush()
         self._folder = tempfile.TemporaryDirectory(prefix="scratchdet-caffe-")
         spool = Path(self._folder.name) / "engine"

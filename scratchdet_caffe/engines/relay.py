@@ -18,7 +18,7 @@ import signal
 import sys
 from typing import IO
 
-_FATAL = re.compile(rb"F\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^\]]*\] (.*)")
+_FATAL = re.compile(rb"F\d{4,8} \d\d:\d\d:\d\d\.\d+ +\d+ [^\]]*\] (.*)")
 
 
 class Relay:

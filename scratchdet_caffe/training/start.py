@@ -74,6 +74,20 @@ def load_start(solver: Any, start: Start) -> None:
         solver.net.copy_from(file)
 
 
+def make_folder(prefix: str) -> Path:
+    """Make the folder of the snapshots, if it is not there, and return it.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    folder = Path(prefix).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot write snapshots there: {error.strerror}") from error
+    return folder
+
+
 def prepare_folder(prefix: str, log: Path | None, start: Start) -> logging.FileHandler:
     """Make the folder of the snapshots ready and open the log, by default ``train.log`` in it.
 
@@ -83,11 +97,10 @@ def prepare_folder(prefix: str, log: Path | None, start: Start) -> logging.FileH
     Raises:
         UserError: The folder or the log cannot be written.
     """
-    folder = Path(prefix).parent
+    folder = make_folder(prefix)
     file = log or folder / "train.log"
     probe = folder / ".tempfile"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         probe.write_bytes(b"")
         probe.unlink()
         aside = move_aside(prefix, file) if start.state is None else None

@@ -6,6 +6,7 @@ import sys
 from collections import OrderedDict
 
 import scratchdet_caffe.pycaffe as engine
+from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.engine import snapshot
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.glog import GlogFormatter
@@ -50,6 +51,10 @@ def _check(call, *arguments, **more):
         LOG.critical(f"Check failed: {error}")
         os.write(2, b"*** Check failure stack trace: ***\n    @     0x7f0000000000  (unknown)\n")
         os.abort()
+
+
+def _refuse(why):
+    raise UserError(why)
 
 
 def _typed(name, values, kinds):
@@ -176,6 +181,9 @@ class Solver:
 
     def __init__(self, file):
         _typed(type(self).__name__, (file,), (str,))
+        folder = os.path.dirname(read_solver(file).snapshot_prefix)
+        if not os.path.isdir(folder):
+            _check(_refuse, f"Cannot write to snapshot prefix in '{folder}'.")
         self.__solver = _check(self._class or engine.get_solver, file)
 
     net = property(lambda self: Net._over(self.__solver.net))
