@@ -5,7 +5,7 @@ STAMP  := .venv/.installed
 # Idle OpenMP threads that spin slow every other process on a shared machine.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test test-all lint proto clean
+.PHONY: setup demo test test-all test-image lint proto clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -24,6 +24,10 @@ test: lint
 
 test-all: lint
 	$(PY) -m pytest -n 2
+
+# Builds the Dockerfile without Docker and tries it: needs root, buildah and debootstrap, takes long.
+test-image:
+	docker/test.sh
 
 lint: setup
 	$(PY) -m ruff check .

@@ -110,28 +110,6 @@ def opencv_constants(root: Path) -> bool:
     return changed
 
 
-def opencv_headers(root: Path) -> bool:
-    """Files that include OpenCV 3's headers for version 3 alone need them for 4 as well."""
-    return substitute(
-        root,
-        "src/caffe/util/im_transforms.cpp",
-        r"#if CV_VERSION_MAJOR == 3",
-        "#if CV_VERSION_MAJOR >= 3",
-        r"#if CV_VERSION_MAJOR >= 3|#include <opencv2/imgcodecs",
-    )
-
-
-def opencv_c_header(root: Path) -> bool:
-    """OpenCV's header of the C interface is not needed, and OpenCV 5 does not have it."""
-    return substitute(
-        root,
-        "src/caffe/util/io.cpp",
-        r"#include <opencv2/highgui/highgui_c\.h>",
-        "#include <opencv2/imgcodecs/imgcodecs.hpp>",
-        r"#include <opencv2/imgcodecs/imgcodecs\.hpp>|#include <opencv2/highgui/highgui\.hpp>",
-    )
-
-
 def protobuf_limit(root: Path) -> bool:
     """protobuf 3.6 deprecated, and 3.12 dropped, the warning threshold (the second argument)."""
     return substitute(
@@ -184,8 +162,6 @@ def scikit_image(root: Path) -> bool:
 
 EDITS: tuple[Callable[[Path], bool], ...] = (
     opencv_constants,
-    opencv_headers,
-    opencv_c_header,
     protobuf_limit,
     sampler_rounding,
     cudnn_algorithms,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -212,11 +211,3 @@ def test_for_real_from_nothing_to_a_report_and_on_after_a_stop(tmp_path: Path) -
     assert "Resuming from" in (job / "train.log").read_text()
     assert (job / "results" / "metrics.json").is_file()
     assert (job / "report.html").is_file()
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
-def test_shellcheck_finds_nothing() -> None:
-    folders = (ROOT / "scripts", ROOT / "docker")
-    scripts = [str(path) for folder in folders for path in folder.rglob("*.sh")]
-    assert scripts
-    subprocess.run(["shellcheck", *scripts], check=True)
