@@ -26,7 +26,8 @@ def main(prefix: str, conf: str, volumes: str) -> None:
     def below(match: re.Match[str]) -> str:
         if not Path(match[2]).exists():
             return match[0]
-        paths.add(match[2])
+        # An index on disk links to files that lie beside it.
+        paths.add(str(Path(match[2]).parent) if match[1] else match[2])
         return f"{match[1] or ''}{prefix}{match[2]}"
 
     text = "".join(f"{name} = {_PATH.sub(below, value)}\n" for name, value in settings.items())

@@ -17,12 +17,14 @@ cp -r "$source/python" "$target/python"
 cp "$source/LICENSE" "$target/"
 strip --strip-unneeded "$target"/build/lib/libcaffe.so.* "$target"/build/tools/*
 
-# Libraries by file -> packages by name; what lies outside the distribution's packages (CUDA in
-# NVIDIA's images has packages, the drivers' libcuda has none) comes with the base image.
-find "$target" -type f \( -name '*.so*' -o -path '*/build/tools/*' \) -exec ldd {} + |
-    sed -n 's/.*=> \(\/[^ ]*\).*/\1/p' | sort -u | while read -r library; do
-    # dpkg knows /usr/lib/x, ldd may say /lib/x: the same file since /usr was merged.
-    real=$(readlink -f "$library")
-    dpkg -S "$real" "$library" 2>/dev/null | cut -d: -f1
-done | sort -u | grep -vE '^(cuda|lib(cudnn|cublas|curand|nccl)|libc6$)' >"$target/packages.txt"
+# Libraries that these files name -> the packages that hold them. What has no package of the
+# distribution's (CUDA, the driver) comes with the base image.
+files() { find "$target" -type f \( -name '*.so*' -o -path '*/build/tools/*' \) -exec "$@" {} +; }
+needed=$(files readelf --dynamic | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | sort -u)
+files ldd | awk '$2 == "=>" && $3 ~ "^/" { print $1, $3 }' | sort -u |
+    while read -r soname library; do
+        echo "$needed" | grep -qxF "$soname" || continue
+        # dpkg may know the one name and ldd say the other, of a link or since /usr was merged.
+        dpkg -S "$(readlink -f "$library")" "$library" 2>/dev/null | cut -d: -f1
+    done | sort -u | grep -vE '^(cuda|libcu|libnccl|libc6$)' >"$target/packages.txt"
 test -s "$target/packages.txt"

@@ -74,10 +74,10 @@ def substitute(root: Path, name: str, pattern: str, text: str, done: str) -> boo
 
 
 def sources(root: Path) -> Iterator[Path]:
-    """All C++ and CUDA files of the library, the tools and the examples."""
-    for folder in ("include", "src", "tools", "examples", "python"):
+    """All C++ and CUDA files that are built: the library's and the tools'."""
+    for folder in ("include", "src/caffe", "tools", "python"):
         for path in sorted((root / folder).rglob("*")):
-            if path.suffix in SOURCES and path.is_file() and "3rdparty" not in path.parts:
+            if path.suffix in SOURCES and path.is_file() and path.parent.name != "test":
                 yield path
 
 

@@ -65,10 +65,11 @@ def test_what_the_dockerfile_copies_is_let_through_and_there() -> None:
 
 
 def test_pip_settings_of_the_machine_lie_elsewhere_in_the_build(tmp_path: Path) -> None:
-    cert = tmp_path / "cert.pem"
+    cert, index = tmp_path / "cert.pem", tmp_path / "pypi" / "simple"
     cert.touch()
+    index.mkdir(parents=True)
     listed = f"global.cert='{cert}'\nglobal.timeout='3'\nglobal.index-url='https://host/simple'\n"
-    listed += f":env:.timeout='60'\n:env:.find-links='file://{tmp_path} /not/there'\n"
+    listed += f":env:.timeout='60'\n:env:.extra-index-url='file://{index} /not/there'\n"
     subprocess.run(
         [sys.executable, ROOT / "docker" / "pip_settings.py", "/host", "conf", "volumes"],
         cwd=tmp_path, input=listed, text=True, check=True,
@@ -78,11 +79,11 @@ def test_pip_settings_of_the_machine_lie_elsewhere_in_the_build(tmp_path: Path) 
         f"cert = /host{cert}",
         "timeout = 60",
         "index-url = https://host/simple",
-        f"find-links = file:///host{tmp_path} /not/there",
+        f"extra-index-url = file:///host{index} /not/there",
     ]
     assert (tmp_path / "volumes").read_text().splitlines() == [
-        f"{tmp_path}:/host{tmp_path}:ro",
         f"{cert}:/host{cert}:ro",
+        f"{index.parent}:/host{index.parent}:ro",  # an index links to files beside it
     ]
 
 
