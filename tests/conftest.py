@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import pickle
+import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -19,3 +25,54 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip(f"needs ../shared, the folder of reference data; {path} is not there")
     return path
+
+
+_RANK = """
+import os, pickle, sys, warnings
+os.environ.update(environment)
+os.chdir(folder)
+warnings.simplefilter("error")
+import torch
+torch.set_num_threads(1)
+from scratchdet_caffe.engine import ranks as joining
+ranks = joining.join("cpu", batch_norm)
+result = None
+exec(program)
+with open(f"result_{ranks.rank}", "wb") as stream:
+    pickle.dump(result, stream)
+joining.leave()
+"""
+
+
+@pytest.fixture
+def together(tmp_path: Path) -> Callable[..., list[Any]]:
+    """Run a program in several processes that have joined; return the ``result`` of each.
+
+    In the program ``ranks`` is this process among the others. Processes are forked from one that
+    has imported what takes long.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["scratchdet_caffe.pycaffe", "scratchdet_caffe.data"])
+
+    def run(world: int, program: str, batch_norm: str = "local") -> list[Any]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        shared_by_all = {
+            "WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+            "GLOO_SOCKET_IFNAME": "lo",
+        }  # fmt: skip
+        processes = []
+        for rank in range(world):
+            names = {
+                "environment": {**shared_by_all, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+                "folder": os.fspath(tmp_path), "program": program, "batch_norm": batch_norm,
+            }  # fmt: skip
+            processes.append(context.Process(target=exec, args=(_RANK, names)))
+            processes[-1].start()
+        for process in processes:
+            process.join(120)
+        assert [process.exitcode for process in processes] == [0] * world
+        return [pickle.loads((tmp_path / f"result_{rank}").read_bytes()) for rank in range(world)]
+
+    return run

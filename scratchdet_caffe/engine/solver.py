@@ -13,11 +13,14 @@ from torch import Tensor
 
 from scratchdet_caffe import glog
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.averaging import GradientAverage
 from scratchdet_caffe.engine.checks import check_solver
 from scratchdet_caffe.engine.debug import debug_info
+from scratchdet_caffe.engine.layers.normalization import BatchNorm
 from scratchdet_caffe.engine.net import Net
 from scratchdet_caffe.engine.params import Param
 from scratchdet_caffe.engine.precision import check_precision
+from scratchdet_caffe.engine.ranks import Ranks
 from scratchdet_caffe.engine.rates import LearningRate
 from scratchdet_caffe.engine.solver_nets import NetSource, test_sources, train_source
 from scratchdet_caffe.engine.testing import Feed, test_net
@@ -34,7 +37,7 @@ class Solver:
     Args:
         param: The solver as read from prototxt.
         device: Where to compute.
-        shard: Rank and number of the processes that share the training records.
+        ranks: This process among those that train together; by default it is alone.
         precision: In which numbers to train, see `engine.precision`; tests are always float32.
 
     Attributes:
@@ -55,11 +58,13 @@ class Solver:
         self,
         param: pb.SolverParameter,
         device: str | torch.device = "cpu",
-        shard: tuple[int, int] = (0, 1),
+        ranks: Ranks | None = None,
         precision: str = "float32",
     ) -> None:
-        self.param, self.shard = param, shard
-        self.seed = param.random_seed if param.random_seed >= 0 else random.getrandbits(31)
+        self.param, self.ranks = param, ranks or Ranks()
+        self.seed = param.random_seed
+        if self.seed < 0:
+            self.seed = self.ranks.first_says(random.getrandbits(31))
         self.rule, slots = update_rule(param)
         self.rate = LearningRate(param)
         check_solver(param)
@@ -79,10 +84,19 @@ class Solver:
         self.test_feeds: list[Feed] = [dict for _ in self.test_nets]
         self.outputs: dict[str, Tensor] = {}
         self._losses: list[float] = []
+        self._average: GradientAverage | None = None
+        if self.ranks.world > 1:
+            self._average = GradientAverage(self.ranks, [p.tensor for p in self.net.params])
+        self._alike = False  # whether all processes have the first one's weights
 
     def _make(self, source: NetSource, phase: int, device: str | torch.device) -> Net:
-        shard = self.shard if phase == pb.TRAIN else (0, 1)  # every process can test alone
+        # As in Caffe the first process tests alone.
+        shard = self.ranks.shard if phase == pb.TRAIN else (0, 1)
         net = Net(source.param, phase, source.level, source.stages, self.seed, shard)
+        if phase == pb.TRAIN and self.ranks.world > 1 and self.ranks.batch_norm == "sync":
+            for layer in net.layers:
+                if isinstance(layer, BatchNorm):
+                    layer.synced = self.ranks
         net.to(device)
         return net.channels_last()
 
@@ -111,7 +125,7 @@ class Solver:
             # then scores exactly what the last snapshot holds.
             with torch.no_grad(), self.net.fixed_statistics():
                 loss = float(self.net.loss(self.net(self.feed())))
-            self._smooth(loss)
+            self._smooth(*self.ranks.mean(loss))
             LOG.info(glog.iteration_loss(self.iter, self.smoothed_loss))
         if p.test_interval and self.iter % p.test_interval == 0:
             self.test_all()
@@ -127,6 +141,7 @@ class Solver:
                 self.test_all()
             for on_start, _ready in self.callbacks:
                 on_start()
+            self._make_alike()
             shown = bool(p.display) and self.iter % p.display == 0
             self._smooth(self._forward_backward(shown and p.debug_info))
             if shown:
@@ -142,22 +157,44 @@ class Solver:
             if p.snapshot and self.iter % p.snapshot == 0:
                 self.snapshot()
 
+    def _make_alike(self) -> None:
+        """Give every process the first one's weights, once; and its BatchNorm sums, if asked."""
+        if not self._alike:
+            self.ranks.broadcast([*(p.tensor for p in self.net.params), *self.history])
+        elif self.ranks.batch_norm == "broadcast":
+            self.ranks.broadcast(list(self.net.buffers()))
+        self._alike = True
+
     def _forward_backward(self, debug: bool) -> float:
-        """Sum gradients over ``iter_size`` passes; return the mean loss."""
+        """Sum gradients over ``iter_size`` passes, and average over processes; return the loss."""
         for param in self.net.params:
             param.tensor.grad = None
         total = 0.0
-        for _ in range(self.param.iter_size):
+        for left in reversed(range(self.param.iter_size)):
             self.outputs = {}  # what the last pass kept must not live through this one
             feed = self.feed()
             with debug_info(self.net, feed) if debug else nullcontext():
                 outputs = self.net(feed)
                 loss = self.net.loss(outputs)
+                if self._average:
+                    self._average.active = not left
                 if loss.requires_grad:
                     loss.backward()  # type: ignore[no-untyped-call]
             self.outputs = {blob: value.detach() for blob, value in outputs.items()}
             total += float(loss.detach())
+        if self._average:
+            self._average.finish()
+            return self._mean_loss(total / self.param.iter_size)
         return total / self.param.iter_size
+
+    def _mean_loss(self, loss: float) -> float:
+        """The mean of ``loss`` over the processes; the loss blobs show theirs, too."""
+        blobs = {self.net.graph.blob_of[value] for value, _ in self.net.loss_terms}
+        shown = [blob for blob in sorted(blobs) if self.outputs[blob].numel() == 1]
+        mean, *values = self.ranks.mean(loss, *(float(self.outputs[blob]) for blob in shown))
+        for blob, value in zip(shown, values):
+            self.outputs[blob] = torch.full_like(self.outputs[blob], value)
+        return mean
 
     def _smooth(self, loss: float) -> None:
         self._losses.append(loss)
@@ -221,13 +258,23 @@ class Solver:
                 index += 1
 
     def test_all(self) -> None:
-        """Run every test net over its ``test_iter`` batches and log what it scores."""
+        """Run every test net over its ``test_iter`` batches and log what it scores.
+
+        Of several processes the first one does, and the others go on to where they meet again.
+        """
+        if self.ranks.rank:
+            return
         for i, net in enumerate(self.test_nets):
             LOG.info(glog.testing(self.iter, i))
             test_net(net, self.param, self.param.test_iter[i], self.test_feeds[i])
 
     def snapshot(self) -> str | None:
-        """Write weights and state; return the path of the ``.caffemodel``, if one was written."""
+        """Write weights and state; return the path of the ``.caffemodel``, if one was written.
+
+        Of several processes the first one does.
+        """
+        if self.ranks.rank:
+            return None
         from scratchdet_caffe.engine.snapshot import save_snapshot
 
         return save_snapshot(self)
@@ -237,3 +284,4 @@ class Solver:
         from scratchdet_caffe.engine.snapshot import load_snapshot
 
         load_snapshot(self, path)
+        self._alike = False

@@ -11,6 +11,7 @@ import torch
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.engine import solver as engine
+from scratchdet_caffe.engine.ranks import current
 from scratchdet_caffe.pycaffe import mode
 from scratchdet_caffe.pycaffe.net import Net
 
@@ -34,7 +35,7 @@ class Solver:
         chosen = mode.chosen_seed()
         if param.random_seed < 0 and chosen is not None:
             param.random_seed = chosen  # else the solver draws one, and a resume goes on with it
-        self._solver = engine.Solver(param, mode.device(), precision=mode.precision())
+        self._solver = engine.Solver(param, mode.device(), current(), mode.precision())
         self._keep_until: int | None = None
         self._solver.net.register_forward_pre_hook(self._keep_blobs, with_kwargs=True)
         self.net = Net.over(self._solver.net)

@@ -18,6 +18,7 @@ from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.data import write_database
 from scratchdet_caffe.engine.layers.data import Source
 from scratchdet_caffe.engine.net import Net
+from scratchdet_caffe.engine.ranks import Ranks
 from scratchdet_caffe.engine.shapes import infer
 from scratchdet_caffe.engine.shapes.registry import LayerError
 from scratchdet_caffe.engine.solver import Solver
@@ -180,9 +181,9 @@ def test_processes_share_the_records(layers: dict[str, str], kind: str) -> None:
 
 def test_a_solver_shares_training_records_only() -> None:
     text = f"layer {{ {DATA} data_param {{ source: 'raw' batch_size: 1 }} }}"
-    param = pb.SolverParameter(test_iter=[1], test_interval=1, lr_policy="fixed")
+    param = pb.SolverParameter(test_iter=[1], test_interval=1, lr_policy="fixed", random_seed=1)
     param.net_param.CopyFrom(parse_text(text, pb.NetParameter))
-    solver = Solver(param, shard=(1, 2))
+    solver = Solver(param, ranks=Ranks(1, 2))
     assert labels(solver.net, 3) == [1, 3, 0]
     assert labels(solver.test_nets[0], 3) == [0, 1, 2]
 

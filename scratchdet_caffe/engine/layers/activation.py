@@ -11,7 +11,6 @@ from torch import Tensor
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.layers.base import Context, Drawing, Layer, Tops, layer
 from scratchdet_caffe.engine.layers.gradients import refuse_gradient
-from scratchdet_caffe.engine.random import generator
 from scratchdet_caffe.engine.shapes.activation import NATURAL
 from scratchdet_caffe.engine.shapes.registry import Spec
 
@@ -146,7 +145,7 @@ class Dropout(Drawing):
         ratio = self.param.dropout_param.dropout_ratio
         if not self.training:
             return (bottoms[0].view_as(bottoms[0]),)
-        random = generator(self.context.seed, "dropout", self.param.name, self.position)
+        random = self.context.generator("dropout", self.param.name, self.position)
         self.position += 1
         kept = torch.empty(bottoms[0].shape).bernoulli_(1 - ratio, generator=random)
         return (bottoms[0] * (kept / (1 - ratio)).to(bottoms[0]),)

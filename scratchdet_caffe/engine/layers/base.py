@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.random import generator
 from scratchdet_caffe.engine.shapes.registry import LayerError, Spec
 
 Tops = tuple[Tensor, ...]
@@ -36,6 +37,11 @@ class Context:
     propagate_down: list[bool] = field(default_factory=list)
     force_backward: bool = False
     shard: tuple[int, int] = (0, 1)
+
+    def generator(self, *purpose: object) -> torch.Generator:
+        """Return a generator for ``purpose``; each process draws its own numbers."""
+        rank = self.shard[0]
+        return generator(self.seed, *purpose, *(("rank", rank) if rank else ()))
 
 
 class Layer(nn.Module):

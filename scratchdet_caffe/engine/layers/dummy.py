@@ -12,7 +12,6 @@ from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.fillers import fill
 from scratchdet_caffe.engine.layers.base import Context, Tops, layer
 from scratchdet_caffe.engine.layers.data import Source
-from scratchdet_caffe.engine.random import generator
 from scratchdet_caffe.engine.shapes.registry import Spec
 from scratchdet_caffe.errors import UserError
 
@@ -55,7 +54,7 @@ class DummyData(Source):
 
     def _filled(self, index: int) -> Tensor:
         top = torch.zeros(self.top_shapes[index])
-        random = generator(self.context.seed, "dummy", self.param.name, index, self.position)
+        random = self.context.generator("dummy", self.param.name, index, self.position)
         try:
             fill(top, self._fillers[index], random)
         except UserError as error:

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.layers.base import Context, Layer, Tops, layer
+from scratchdet_caffe.engine.ranks import Ranks
 from scratchdet_caffe.engine.shapes.registry import Spec
+from scratchdet_caffe.engine.synced_norm import SyncedNorm
 
 
 @layer("BatchNorm")
@@ -23,6 +25,8 @@ class BatchNorm(Layer):
     takes_half = True
 
     learnable = False
+    #: The processes whose batches are normalised together with this one's, if any.
+    synced: Ranks | None = None
 
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
@@ -46,6 +50,10 @@ class BatchNorm(Layer):
             return F.batch_norm(
                 x, mean_sum * scale, var_sum * scale, weight, bias, False, 0.0, self.eps
             )
+        if self.synced is not None:
+            top, mean, var = SyncedNorm.apply(x, weight, bias, self.eps, self.synced)  # type: ignore[no-untyped-call]
+            self._remember(mean, var)
+            return top  # type: ignore[no-any-return]
         # With momentum 1 torch leaves exactly this batch's mean and m/(m-1) variance here.
         mean, var = torch.zeros_like(mean_sum), torch.zeros_like(var_sum)
         if x.numel() == x.shape[1]:
@@ -55,12 +63,16 @@ class BatchNorm(Layer):
             top = top if bias is None else top + bias.reshape(1, -1, *[1] * (x.dim() - 2))
         else:
             top = F.batch_norm(x, mean, var, weight, bias, True, 1.0, self.eps)
-        with torch.no_grad():
-            # One call each: in a narrow net these small ones are what costs.
-            torch.add(mean, mean_sum, alpha=self.fraction, out=mean_sum)
-            torch.add(var, var_sum, alpha=self.fraction, out=var_sum)
-            factor.mul_(self.fraction).add_(1)
+        self._remember(mean, var)
         return top
+
+    @torch.no_grad()
+    def _remember(self, mean: Tensor, var: Tensor) -> None:
+        mean_sum, var_sum, factor = self.blobs
+        # One call each: in a narrow net these small ones are what costs.
+        torch.add(mean, mean_sum, alpha=self.fraction, out=mean_sum)
+        torch.add(var, var_sum, alpha=self.fraction, out=var_sum)
+        factor.mul_(self.fraction).add_(1)
 
 
 @layer("Scale")
