@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,11 +33,50 @@ def written_aside(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(aside, final)
+        sync_folder(final.parent)
     except OSError as error:
         raise UserError(f"{final}: cannot write it: {error.strerror or error}") from error
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in ``folder`` survive a power failure, where the file system can."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def staging_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Make a hidden folder beside ``path`` for files that belong together; it goes in the end.
+
+    Write them there under their final names, then `move_into` their folder.
+
+    Raises:
+        UserError: The folder cannot be made, or a file in it cannot be written.
+    """
+    final = Path(path)
+    stage = final.with_name(f".{final.name}.{os.getpid()}.part")
+    try:
+        shutil.rmtree(stage, ignore_errors=True)
+        stage.mkdir(parents=True)
+        yield stage
+    except OSError as error:
+        raise UserError(f"{final}: cannot write it: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def move_into(folder: Path, *files: Path) -> None:
+    """Move complete ``files`` of the same file system into ``folder``, one after the other."""
+    for file in files:
+        os.replace(file, folder / file.name)
+    sync_folder(folder)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -9,24 +9,30 @@ from __future__ import annotations
 import glob
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_model, read_state
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.files import read_text
+from scratchdet_caffe.files import read_text, remove
 
 
-def find_snapshots(prefix: str, suffix: str = ".solverstate") -> list[Path]:
-    """Return the files ``<prefix>_iter_N<suffix>`` and their ``.h5`` twins, the largest N last."""
+def numbered_snapshots(prefix: str, suffix: str = ".solverstate") -> list[tuple[int, Path]]:
+    """Return N and file of each ``<prefix>_iter_N<suffix>`` or ``.h5`` twin, largest N last."""
     folder, stem = Path(prefix).parent, Path(prefix).name
     pattern = re.compile(re.escape(stem) + r"_iter_(\d+)" + re.escape(suffix) + r"(?:\.h5)?")
     found = []
     for file in folder.glob(f"{glob.escape(stem)}_iter_*{suffix}*"):
         if match := pattern.fullmatch(file.name):
             found.append((int(match[1]), file))
-    return [file for _, file in sorted(found)]
+    return sorted(found)
+
+
+def find_snapshots(prefix: str, suffix: str = ".solverstate") -> list[Path]:
+    """Return the files of `numbered_snapshots` without their numbers."""
+    return [file for _, file in numbered_snapshots(prefix, suffix)]
 
 
 def sidecar_of(state: Path) -> Path:
@@ -85,13 +91,14 @@ def read_sidecar(path: Path, state: pb.SolverState) -> dict[str, Any]:
 
 
 def _is_well_formed(sidecar: dict[str, Any]) -> bool:
+    sizes = sidecar.get("bytes", {})
     positions = [sidecar.get("train_positions"), *sidecar.get("test_positions", [])]
     return (
         isinstance(sidecar.get("iter"), int)
         and isinstance(sidecar.get("type"), str)
         and isinstance(sidecar.get("seed"), int)
-        and all(isinstance(table, dict) for table in positions)
-        and all(isinstance(v, int) for table in positions for v in table.values())
+        and all(isinstance(table, dict) for table in (sizes, *positions))
+        and all(isinstance(v, int) for table in (sizes, *positions) for v in table.values())
     )
 
 
@@ -105,8 +112,11 @@ def newest_complete(prefix: str) -> tuple[Path | None, list[str]]:
     for path in reversed(find_snapshots(prefix)):
         try:
             state = check_state(path)
-            read_sidecar(path, state)
+            sizes = read_sidecar(path, state).get("bytes", {})
             model = model_of(state, path)
+            for file in (path, model):
+                if sizes.get(file.name, file.stat().st_size) != file.stat().st_size:
+                    raise UserError(f"{file}: has not the size with which it was written")
             if not read_model(model).layer:
                 raise UserError(f"{model}: holds no layers")
         except UserError as error:
@@ -116,13 +126,19 @@ def newest_complete(prefix: str) -> tuple[Path | None, list[str]]:
     return None, passed_over
 
 
-def move_aside(prefix: str, *others: Path) -> Path | None:
-    """Move all snapshots under ``prefix`` and the ``others`` into a new folder beside them.
+def move_aside(prefix: str, *others: Path, after: int = -1) -> Path | None:
+    """Move the snapshots under ``prefix`` and the ``others`` into a new folder beside them.
+
+    Args:
+        prefix: The solver's ``snapshot_prefix``.
+        others: Further files, which may be missing.
+        after: Snapshots up to this iteration stay.
 
     Returns:
         The folder ``earlier_1``, ``earlier_2``, ..., or None where there was no snapshot.
     """
-    files = [f for s in (".solverstate", ".caffemodel") for f in find_snapshots(prefix, s)]
+    suffixes = (".solverstate", ".caffemodel")
+    files = [f for s in suffixes for n, f in numbered_snapshots(prefix, s) if n > after]
     if not files:
         return None
     files += [sidecar for f in files if (sidecar := sidecar_of(f)).is_file()]
@@ -133,6 +149,27 @@ def move_aside(prefix: str, *others: Path) -> Path | None:
     for file in (*files, *(other for other in others if other.is_file())):
         file.replace(folder / file.name)
     return folder
+
+
+def remove_unfinished(prefix: str) -> None:
+    """Remove what a process that was killed left of a snapshot that it was writing."""
+    stem = Path(prefix).name
+    for left in Path(prefix).parent.glob(f".{glob.escape(stem)}_iter_*.part"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def keep_newest(prefix: str, count: int) -> list[int]:
+    """Remove all snapshots under ``prefix`` but the newest ``count``; return their iterations.
+
+    Each loses its state first: what remains if that is interrupted is no snapshot.
+    """
+    removed = sorted({number for number, _ in numbered_snapshots(prefix)})[:-count]
+    for suffix in (".solverstate", ".caffemodel"):
+        for number, file in numbered_snapshots(prefix, suffix):
+            if number in removed:
+                remove(file)
+                remove(sidecar_of(file))
+    return removed
 
 
 def set_apart(prefix: str, iteration: int) -> Path | None:

@@ -1,7 +1,8 @@
 """Train a net from its solver prototxt, on either engine, through the pycaffe API.
 
 The run writes Caffe's log beside its snapshots, shows progress on a terminal, stops with a
-snapshot on SIGINT and SIGTERM, and goes on where it was with ``--resume``.
+snapshot on SIGINT and SIGTERM, and goes on where it was with ``--resume``. Under torchrun several
+processes train together.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from scratchdet_caffe.engines import (
     output_of,
 )
 from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.torchrun import is_first, joined, local_world, restarts, started
+from scratchdet_caffe.training.company import Alone, Company
 
+BATCH_NORMS = ("local", "broadcast", "sync")
 LOG = logging.getLogger("caffe")
-PRECISIONS = ("float32", "tf32", "bf16")  # the engine's, without importing torch
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,15 +50,17 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=int, metavar="N", help="CPU threads, 1 or more (default: all)"
     )
     parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        help="bf16: mixed precision; tf32: faster float32 on GPUs (default: float32, where a GPU's "
-        "convolutions may use TF32)",
-    )
-    parser.add_argument(
         "--trace-gradients",
         action="store_true",
         help="write loss and L2 norm of the gradient of every iteration to gradients.csv",
+    )
+    parser.add_argument(
+        "--batch-norm",
+        choices=BATCH_NORMS,
+        default="local",
+        metavar="HOW",
+        help="under torchrun: local, each process its own statistics (default, as in Caffe); "
+        "broadcast, each with the running sums of the first; sync, one for all",
     )
     parser.add_argument("--log", type=Path, metavar="F", help="default: train.log beside snapshots")
     data = parser.add_argument_group("data (the embedded engine's)")
@@ -84,43 +89,38 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{args.solver}: no such solver (gen makes one)")
     if args.threads is not None and args.threads < 1:
         raise UserError(f"--threads must be at least 1, not {args.threads}")
-    if args.precision and args.engine != "torch":
-        raise UserError("--precision is the embedded engine's: leave it out with --engine caffe")
-    return train(args)
+    if args.engine == "caffe":
+        if started():
+            raise UserError("torchrun is for the embedded engine; real Caffe has its own -gpu 0,1")
+        return train(args, Alone())
+    with joined(args.device, args.batch_norm) as company:
+        return train(args, company)
 
 
 def _workers(device: str) -> int:
     """Return how many data workers keep ``device`` busy: a CPU has the net to compute."""
-    if device == "cpu":
-        return 0
-    processors = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return min(max(processors - 1, 1), 8)
+    share = (os.cpu_count() or 1) // local_world()
+    return 0 if device == "cpu" else min(max(share - 1, 1), 8)
 
 
-def train(args: argparse.Namespace) -> int:
+def train(args: argparse.Namespace, company: Company) -> int:
     """Run the solver to its end, or until a signal; return the exit status."""
+    from scratchdet_caffe.training import Run, Signals
     from scratchdet_caffe.training.alarm import Alarm
     from scratchdet_caffe.training.gradients import GradientTrace
     from scratchdet_caffe.training.logs import logging_to
     from scratchdet_caffe.training.progress import shown_on_stderr
-    from scratchdet_caffe.training.run import Run
-    from scratchdet_caffe.training.start import (
-        choose_start,
-        load_start,
-        make_folder,
-        prepare_folder,
-    )
+    from scratchdet_caffe.training.start import Start, choose_start, folder_of_its_own, load_start
 
     param = read_solver(args.solver)
-    prefix = param.snapshot_prefix
-    start = choose_start(prefix, args.snapshot, args.weights, args.resume)
+    prefix, again = param.snapshot_prefix, restarts() > 0
+    wishes = (args.snapshot, args.weights, args.resume, again)
+    start = company.first_says(choose_start(prefix, *wishes) if is_first() else Start())
     with output_of(args.engine) as output:
         caffe = load_engine(args.engine, device=args.device, nets=net_files(param))
         if args.engine == "torch":
             workers = _workers(args.device) if args.data_workers is None else args.data_workers
             caffe.set_data_loading(args.data_threads, workers, args.on_bad)
-            if args.precision:
-                caffe.set_precision(args.precision)
         if args.threads and args.engine == "torch":
             import torch
 
@@ -130,19 +130,23 @@ def train(args: argparse.Namespace) -> int:
         with logging_to(waiting := logging.handlers.BufferingHandler(10_000)):
             if output:
                 LOG.info(f"Engine: {describe(caffe)}")
-                make_folder(prefix)  # SSD-Caffe ends the process where it is not there
             solver = caffe.get_solver(str(args.solver))
             load_start(solver, start)
-            log = prepare_folder(prefix, args.log, start)
             lines = list(waiting.buffer)
-        shown, progress = shown_on_stderr()
-        with logging_to(log, shown):
-            show = progress[0].write if progress else None
-            heard = output.carried(log.baseFilename, show) if output else None
-            for line in lines:
-                LOG.handle(line)
-            trace = [GradientTrace(prefix)] if args.trace_gradients else []
-            return Run(solver, param, [*progress, *trace, Alarm()], heard=heard).go()
+        company.most(0)  # every process has got so far
+        if company.rank:
+            with logging_to(logging.NullHandler()):
+                return Run(solver, param, [Alarm()], Signals(patient=True), company).go()
+        with folder_of_its_own(prefix, args.log, start, solver.iter, again) as log:
+            shown, progress = shown_on_stderr()
+            with logging_to(log, shown):
+                show = progress[0].write if progress else None
+                heard = output.carried(log.baseFilename, show) if output else None
+                for line in lines:
+                    LOG.handle(line)
+                trace = [GradientTrace(prefix)] if args.trace_gradients else []
+                observers, signals = [*progress, *trace, Alarm()], Signals(patient=started())
+                return Run(solver, param, observers, signals, company, heard=heard).go()
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ import os, pickle, sys, warnings
 os.environ.update(environment)
 os.chdir(folder)
 warnings.simplefilter("error")
+import faulthandler
+faulthandler.dump_traceback_later(100, exit=True)  # a test that hangs says where
 import torch
 torch.set_num_threads(1)
 from scratchdet_caffe.engine import ranks as joining

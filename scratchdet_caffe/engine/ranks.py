@@ -11,6 +11,8 @@ a GPU nor is waited for by one.
 from __future__ import annotations
 
 import os
+import time
+import uuid
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -18,7 +20,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
+from scratchdet_caffe import torchrun
 from scratchdet_caffe.errors import UserError
 
 T = TypeVar("T")
@@ -123,21 +128,6 @@ def current() -> Ranks:
     return _present
 
 
-def started_by_torchrun() -> bool:
-    """Whether this process was started together with others, or may be started again."""
-    return "TORCHELASTIC_RUN_ID" in os.environ or int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
-def restarts() -> int:
-    """How often torchrun has started the processes anew after a failure."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
-
-
-def local_rank() -> int:
-    """Number of this process on its machine, and of its GPU."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
-
-
 def join(device: str, batch_norm: str = "local") -> Ranks:
     """Meet the processes that torchrun started together with this one.
 
@@ -155,19 +145,52 @@ def join(device: str, batch_norm: str = "local") -> Ranks:
     if world == 1 or dist.is_initialized():
         return _present
     if device == "cuda":
-        if local_rank() >= torch.cuda.device_count():
+        if torchrun.local_rank() >= torch.cuda.device_count():
             raise UserError(
-                f"process {local_rank()} of this machine has no GPU of its own: there are "
+                f"process {torchrun.local_rank()} of this machine has no GPU of its own: there are "
                 f"{torch.cuda.device_count()}; start fewer with --nproc-per-node"
             )
-        torch.cuda.set_device(local_rank())
+        torch.cuda.set_device(torchrun.local_rank())
     try:
-        dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
+        store, rank, world = next(rendezvous("env://"))
+        dist.init_process_group(
+            "nccl" if device == "cuda" else "gloo",
+            store=_fresh(store, rank, world),
+            rank=rank,
+            world_size=world,
+            timeout=_PATIENCE,
+        )
         words = dist.new_group(backend="gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the processes of torchrun do not meet: {error}") from error
-    _present = Ranks(dist.get_rank(), world, batch_norm, words)
+    _present = Ranks(rank, world, batch_norm, words)
     return _present
+
+
+def _fresh(store: Any, rank: int, world: int) -> Any:
+    """Return a part of ``store`` that nobody has used.
+
+    torchrun may keep one store through its restarts, with the addresses of processes that are
+    dead; and its count of restarts differs from machine to machine. So the first process thinks
+    of a word, and tells it to those that are alive: each shows one of its own before.
+    """
+    word, deadline = uuid.uuid4().hex, time.monotonic() + _PATIENCE.total_seconds()
+    if rank:
+        store.set(f"here/{rank}", word)
+        said = store.get(f"answer/{word}").decode()
+        store.set(f"heard/{said}/{rank}", "")
+        return PrefixStore(said, store)
+    missing = set(range(1, world))
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"here/{other}"]):
+                store.set(f"answer/{store.get(f'here/{other}').decode()}", word)
+            if store.check([f"heard/{word}/{other}"]):
+                missing.remove(other)
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"process {min(missing)} has not come")
+        time.sleep(0.01)
+    return PrefixStore(word, store)
 
 
 def leave() -> None:
@@ -184,6 +207,6 @@ def first_to_fail() -> bool:
         return True
     try:
         store = dist.distributed_c10d._get_default_store()
-        return int(store.add(f"failed/{restarts()}", 1)) == 1
+        return int(store.add("failed", 1)) == 1
     except RuntimeError:  # the store is gone with the process that kept it
         return False

@@ -4,7 +4,8 @@ The sidecar ``_iter_N.state.json`` holds the seed and how far each data layer ha
 resumed run sees the batches that the unbroken run would have seen. Real Caffe reads the other
 two; without a sidecar (a state that real Caffe wrote) the positions follow from the iteration.
 With ``snapshot_format: HDF5`` those two end in ``.h5``.
-The state is written last: where it exists, the snapshot is complete.
+All three are written aside and synced before the first of them is moved to its name, and the state
+is moved last: where it exists, the snapshot is complete, whatever ended the process.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from scratchdet_caffe.caffeproto import array_of, blob_of, blob_shape, write_sta
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.weights import load_weights, save_weights
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.files import write_text
-from scratchdet_caffe.snapshots import check_state, model_of, read_sidecar
+from scratchdet_caffe.files import move_into, staging_folder, write_text
+from scratchdet_caffe.snapshots import check_state, model_of, read_sidecar, sidecar_of
 
 if TYPE_CHECKING:
     from scratchdet_caffe.engine.net import Net
@@ -36,18 +37,30 @@ def save_snapshot(solver: Solver) -> str | None:
 
     Weights that are not finite are not worth a file: nothing is written then, and None returned.
     """
-    stem = f"{solver.param.snapshot_prefix}_iter_{solver.iter}"
+    stem = Path(f"{solver.param.snapshot_prefix}_iter_{solver.iter}")
     end = ".h5" if solver.param.snapshot_format == pb.SolverParameter.HDF5 else ""
-    model, state = f"{stem}.caffemodel{end}", f"{stem}.solverstate{end}"
+    model, state = (stem.with_name(f"{stem.name}{s}{end}") for s in (".caffemodel", ".solverstate"))
     if spoilt := _not_finite(solver.net):
         LOG.warning(f"No snapshot at iteration {solver.iter}: {spoilt} is not finite")
         return None
-    LOG.info(glog.snapshot_model(model))
-    # A state of an earlier run must not vouch for the weights of this one while they are written.
-    Path(state).unlink(missing_ok=True)
-    save_weights(solver.net, model, solver.param.snapshot_diff)
-    LOG.info(glog.snapshot_state(state))
-    write_text(f"{stem}.state.json", json.dumps(_sidecar(solver), indent=1) + "\n")
+    LOG.info(glog.snapshot_model(str(model)))
+    with staging_folder(stem) as stage:
+        save_weights(solver.net, stage / model.name, solver.param.snapshot_diff)
+        LOG.info(glog.snapshot_state(str(state)))
+        write_state(stage / state.name, _message(solver, str(model)))
+        sidecar = stage / sidecar_of(state).name
+        sizes = {
+            file.name: file.stat().st_size for file in (stage / model.name, stage / state.name)
+        }
+        write_text(sidecar, json.dumps({**_sidecar(solver), "bytes": sizes}, indent=1) + "\n")
+        # A state of an earlier run must not vouch for the weights of this one.
+        state.unlink(missing_ok=True)
+        move_into(state.parent, stage / model.name, sidecar)
+        move_into(state.parent, stage / state.name)
+    return str(model)
+
+
+def _message(solver: Solver, model: str) -> pb.SolverState:
     message = pb.SolverState(
         iter=solver.iter,
         learned_net=model,
@@ -57,8 +70,7 @@ def save_snapshot(solver: Solver) -> str | None:
     )
     for blob in solver.history:
         message.history.add().MergeFrom(blob_of(blob.cpu().numpy()))
-    write_state(state, message)
-    return model
+    return message
 
 
 def _not_finite(net: Net) -> str:

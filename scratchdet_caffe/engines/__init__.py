@@ -16,6 +16,7 @@ from typing import Any
 from scratchdet_caffe.engines.output import GLOG_LEVEL, EngineOutput
 from scratchdet_caffe.engines.surface import check_nets, check_surface, describe, net_files
 from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.torchrun import local_rank
 
 ENGINES = ("torch", "caffe")
 DEVICES = ("cpu", "cuda")
@@ -49,7 +50,7 @@ def load_engine(
         check_surface(caffe)
         check_nets(caffe, nets)
     if device == "cuda":
-        caffe.set_device(0)
+        caffe.set_device(local_rank())
         caffe.set_mode_gpu()
     else:
         caffe.set_mode_cpu()

@@ -27,6 +27,10 @@ The moments, in the order of an iteration:
 * ``after_test``: a test net was scored; `last_test` holds its outputs and the AP of each class.
 * ``at_end``: the run is over, however it ends; `status` says how, or None where an error ends it.
 
+Where several processes train together, each has a run. The first one tests, writes snapshots and
+log, and tells its observers; the others have only those that decide how a run goes on, like the
+alarm. Losses and gradients are the means over all, so all decide alike.
+
 All are called in the main thread, one observer after the other in the order in which the run got
 them. An observer that raises ends the run: `Stopped` and `Diverged` in good order, a `UserError`
 with its sentence.

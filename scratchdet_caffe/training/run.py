@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
@@ -12,6 +13,8 @@ from typing import Any
 from scratchdet_caffe import glog
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.report.log import LogReader, TestScores
+from scratchdet_caffe.torchrun import is_first
+from scratchdet_caffe.training.company import Alone, Company
 from scratchdet_caffe.training.logs import Ear, logging_to
 from scratchdet_caffe.training.observer import Observer
 from scratchdet_caffe.training.signals import Signals, Stopped
@@ -32,6 +35,7 @@ class Run:
         param: What it was made from.
         observers: Who is told of the run; see the room's docstring.
         signals: What signals do.
+        company: The processes that train together; what a signal asks of one, all do.
         saves: Whether a stop by this signal writes a snapshot; the default: by any.
         heard: Returns the lines of the log that came since its last call by another way than
             Python's logging: those of an engine in C++.
@@ -49,18 +53,21 @@ class Run:
         param: pb.SolverParameter,
         observers: Iterable[Observer] = (),
         signals: Signals | None = None,
+        company: Company | None = None,
         saves: Callable[[signal.Signals], bool] = lambda number: True,
         heard: Callable[[], Iterable[str]] | None = None,
     ) -> None:
         self.solver, self.param = solver, param
         self.observers = list(observers)
         self.signals = signals or Signals()
+        self.company = company or Alone()
         self.loss = math.nan
         self.last_test: TestScores | None = None
         self.status: int | None = None
         self._saves = saves
         self._heard = heard or (lambda: ())
         self._first = solver.iter
+        self._parent = os.getppid()
         self._log = LogReader()
         self._losses = [blob for blob, w in solver.net.blob_loss_weights.items() if w]
 
@@ -84,7 +91,7 @@ class Run:
         for net in self.solver.test_nets:
             # SSD-Caffe's nets offer no such thing: there, a signal waits for the end of the test.
             if hasattr(net, "before_each_pass"):
-                net.before_each_pass(self.signals.check)
+                net.before_each_pass(self._before_test_batch)
         with self.signals, logging_to(Ear(self.hear)):
             try:
                 self._tell("at_start")
@@ -100,6 +107,7 @@ class Run:
         LOG.info(glog.STARTING)
         try:
             self.solver.solve()
+            self._wait_for_tests()
         except Stopped as stop:
             return self._stopped(stop.number)
         except Diverged as lost:
@@ -108,22 +116,60 @@ class Run:
         return 0
 
     def _stopped(self, number: signal.Signals) -> int:
-        period = self.param.snapshot
-        written = period and self.iteration > self._first and self.iteration % period == 0
-        saves = self._saves(number) and not written
+        saves = self._saves(number) and not self._is_written()
         say(f"{number.name}: " + ("writing a snapshot and stopping" if saves else "stopping"))
         if saves:
             self.solver.snapshot()
         LOG.info(glog.STOPPED_EARLY)
+        self.company.most(0)  # nobody leaves before the snapshot is written
         return 128 + number
 
+    def _is_written(self) -> bool:
+        """Whether the solver has written a snapshot of this iteration by itself."""
+        period, done = self.param.snapshot, self.iteration
+        if done == self._first:
+            return False
+        at_the_end = done >= self.max_iter and self.param.snapshot_after_train
+        return at_the_end or (period > 0 and done % period == 0)
+
+    def _meet(self, testing: bool = False) -> bool:
+        """Do what signals ask of any process, in all at the same moment.
+
+        Args:
+            testing: Whether this process is in the middle of a test.
+
+        Returns:
+            Whether any process is.
+
+        Raises:
+            Stopped: One of the signals was to stop.
+        """
+        signals = self.signals
+        if self.company.world > 1 and os.getppid() != self._parent:
+            signals.stop = signals.stop or signal.SIGTERM  # torchrun itself was killed
+        # Only what all have heard counts: a signal may come right after this.
+        stop, snapshot, any_testing = self.company.most(
+            signals.stop or 0, signals.take_snapshot(), testing
+        )
+        if snapshot and not testing:
+            self.solver.snapshot()
+        elif snapshot:
+            signals.snapshot = True  # between iterations, as in Caffe
+        if stop:
+            raise Stopped(signal.Signals(int(stop)))
+        return bool(any_testing)
+
+    def _before_test_batch(self) -> None:
+        self._meet(testing=True)
+
+    def _wait_for_tests(self) -> None:
+        while self._meet():
+            pass
+
     def _before_iteration(self) -> None:
+        self._wait_for_tests()
         self._tell_of_tests()
         self._tell("before_iteration")
-        if self.signals.snapshot:
-            self.signals.snapshot = False
-            self.solver.snapshot()
-        self.signals.check()
 
     def _gradients_ready(self) -> None:
         blobs = self.solver.net.blobs
@@ -143,5 +189,6 @@ class Run:
 
 
 def say(sentence: str) -> None:
-    """Tell the user something that is no line of Caffe's log."""
-    print(f"train: {sentence}", file=sys.stderr)
+    """Tell the user something that is no line of Caffe's log; of several processes one speaks."""
+    if is_first():
+        print(f"train: {sentence}", file=sys.stderr)

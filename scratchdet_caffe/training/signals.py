@@ -41,7 +41,7 @@ class Signals:
 
     Attributes:
         stop: The signal that asked for the end, or None.
-        snapshot: Whether a snapshot is asked for; who writes it sets it back.
+        snapshot: Whether a snapshot is asked for.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Signals:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def check(self) -> None:
-        """Raise `Stopped` if a signal has asked for the end."""
-        if self.stop is not None:
-            raise Stopped(self.stop)
+    def take_snapshot(self) -> bool:
+        """Whether a snapshot was asked for since the last call."""
+        asked, self.snapshot = self.snapshot, False
+        return asked
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._effects[signal.Signals(number)] == "snapshot":

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from scratchdet_caffe import glog
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.snapshots import move_aside, newest_complete
+from scratchdet_caffe.snapshots import move_aside, newest_complete, remove_unfinished
 from scratchdet_caffe.training.logs import open_log
 from scratchdet_caffe.training.run import say
 
@@ -22,15 +25,21 @@ class Start:
 
     Attributes:
         state: The ``.solverstate`` to go on from, or None.
+        asked_for: Whether somebody named that state; else it is the newest.
         weights: The ``.caffemodel`` files to begin with.
     """
 
     state: str | None = None
+    asked_for: bool = False
     weights: tuple[str, ...] = ()
 
 
 def choose_start(
-    prefix: str, snapshot: str | None = None, weights: str | None = None, resume: bool = False
+    prefix: str,
+    snapshot: str | None = None,
+    weights: str | None = None,
+    resume: bool = False,
+    again: bool = False,
 ) -> Start:
     """Return where to start; ``resume`` may have ``weights`` beside it, for the first start.
 
@@ -39,6 +48,8 @@ def choose_start(
         snapshot: A ``.solverstate`` to go on from.
         weights: ``.caffemodel`` files, with commas between.
         resume: Go on from the newest complete snapshot, if there is one.
+        again: The run was begun before, and something ended it: the newest complete snapshot, if
+            there is one, comes before all wishes.
 
     Raises:
         UserError: Contradictory wishes, or the file named is not there.
@@ -48,14 +59,15 @@ def choose_start(
     if snapshot and (weights or resume):
         raise UserError("give only one of --snapshot, and --weights or --resume")
     files = tuple(weights.split(",")) if weights else ()
-    if resume:
+    if resume or again:
         state, passed_over = newest_complete(prefix)
         for reason in passed_over:
             say(f"passed over: {reason}")
-        return Start(None, files) if state is None else Start(str(state))
+        if state is not None:
+            return Start(str(state))
     if snapshot and not Path(snapshot).is_file():
         raise UserError(f"{snapshot}: no such snapshot")
-    return Start(snapshot, files)
+    return Start(snapshot, bool(snapshot), files)
 
 
 def load_start(solver: Any, start: Start) -> None:
@@ -74,38 +86,53 @@ def load_start(solver: Any, start: Start) -> None:
         solver.net.copy_from(file)
 
 
-def make_folder(prefix: str) -> Path:
-    """Make the folder of the snapshots, if it is not there, and return it.
+@contextmanager
+def folder_of_its_own(
+    prefix: str, log: Path | None, start: Start, iteration: int, again: bool = False
+) -> Iterator[logging.FileHandler]:
+    """Make the folder of the snapshots this run's, and yield the open log.
+
+    A run from the start moves an earlier run's snapshots and log aside; one that goes on from an
+    older snapshot does so with the newer ones: nothing is lost, and nobody takes the old for the
+    new.
+
+    Args:
+        prefix: The solver's ``snapshot_prefix``.
+        log: The log; by default ``train.log`` in the folder.
+        start: Where the run starts.
+        iteration: The iteration of that.
+        again: The run was begun before: its log goes on.
 
     Raises:
-        UserError: It cannot be made.
+        UserError: The folder or the log cannot be written, or another run is writing there.
     """
-    folder = Path(prefix).parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot write snapshots there: {error.strerror}") from error
-    return folder
-
-
-def prepare_folder(prefix: str, log: Path | None, start: Start) -> logging.FileHandler:
-    """Make the folder of the snapshots ready and open the log, by default ``train.log`` in it.
-
-    A run from the start moves an earlier run's snapshots and log aside: nothing is lost, and
-    nobody takes the old for the new.
-
-    Raises:
-        UserError: The folder or the log cannot be written.
-    """
-    folder = make_folder(prefix)
+    folder, stem = Path(prefix).parent, Path(prefix).name
     file = log or folder / "train.log"
-    probe = folder / ".tempfile"
+    with ExitStack() as held:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = held.enter_context(open(folder / f".{stem}.lock", "a"))
+            if not _is_free(lock):
+                raise UserError(f"{prefix}: another training is writing snapshots there")
+            remove_unfinished(prefix)
+            aside = None
+            if start.state is None and not again:
+                aside = move_aside(prefix, file)
+            elif start.asked_for:
+                aside = move_aside(prefix, after=iteration)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot write snapshots there: {error.strerror}") from error
+        if aside:
+            say(f"an earlier run's snapshots are now in {aside}")
+        yield open_log(file, append=start.state is not None or again)
+
+
+def _is_free(lock: IO[str]) -> bool:
+    """Whether no other process holds ``lock``; this one holds it then, until it ends."""
     try:
-        probe.write_bytes(b"")
-        probe.unlink()
-        aside = move_aside(prefix, file) if start.state is None else None
-    except OSError as error:
-        raise UserError(f"{folder}: cannot write snapshots there: {error.strerror}") from error
-    if aside:
-        say(f"an earlier run's snapshots are now in {aside}")
-    return open_log(file, append=start.state is not None)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

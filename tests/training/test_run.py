@@ -104,7 +104,7 @@ def test_a_stop_right_after_a_snapshot_does_not_write_it_again(
     make: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     solver, param = make(snapshot=3)
-    assert Run(solver, param, [Diary(("before", 6, signal.SIGINT))]).go() == 128 + signal.SIGINT
+    assert Run(solver, param, [Diary(("gradients", 5, signal.SIGINT))]).go() == 128 + signal.SIGINT
     assert capsys.readouterr().err == "train: SIGINT: stopping\n"
     assert Path("snap_iter_6.solverstate").is_file()
 
