@@ -11,7 +11,9 @@ import argparse
 import logging
 import logging.handlers
 import os
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.cli import Parser, run
@@ -25,10 +27,12 @@ from scratchdet_caffe.engines import (
 )
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.torchrun import is_first, joined, local_world, restarts, started
+from scratchdet_caffe.training.alarm import ACTIONS, Alarm
 from scratchdet_caffe.training.company import Alone, Company
 
 BATCH_NORMS = ("local", "broadcast", "sync")
 LOG = logging.getLogger("caffe")
+PRECISIONS = ("float32", "tf32", "bf16")  # the engine's, without importing torch
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -50,9 +54,25 @@ def _parser() -> argparse.ArgumentParser:
         "--threads", type=int, metavar="N", help="CPU threads, 1 or more (default: all)"
     )
     parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="bf16: mixed precision; tf32: faster float32 on GPUs (default: float32, where a GPU's "
+        "convolutions may use TF32)",
+    )
+    parser.add_argument(
         "--trace-gradients",
         action="store_true",
         help="write loss and L2 norm of the gradient of every iteration to gradients.csv",
+    )
+    parser.add_argument(
+        "--on-nan",
+        choices=ACTIONS,
+        default="stop",
+        help="where loss or gradient is no number: stop (default, status 3), skip the update, or "
+        "lower-lr, go back to the last snapshot with half the rate",
+    )
+    parser.add_argument(
+        "--keep", type=int, metavar="N", help="keep the newest N snapshots only (default: all)"
     )
     parser.add_argument(
         "--batch-norm",
@@ -89,6 +109,10 @@ def main(argv: list[str]) -> int:
         raise UserError(f"{args.solver}: no such solver (gen makes one)")
     if args.threads is not None and args.threads < 1:
         raise UserError(f"--threads must be at least 1, not {args.threads}")
+    if args.precision and args.engine != "torch":
+        raise UserError("--precision is the embedded engine's: leave it out with --engine caffe")
+    if args.keep is not None and args.keep < 1:
+        raise UserError(f"--keep must be at least 1, not {args.keep}")
     if args.engine == "caffe":
         if started():
             raise UserError("torchrun is for the embedded engine; real Caffe has its own -gpu 0,1")
@@ -105,48 +129,88 @@ def _workers(device: str) -> int:
 
 def train(args: argparse.Namespace, company: Company) -> int:
     """Run the solver to its end, or until a signal; return the exit status."""
-    from scratchdet_caffe.training import Run, Signals
-    from scratchdet_caffe.training.alarm import Alarm
+    from scratchdet_caffe.training import Observer, Run, Signals
     from scratchdet_caffe.training.gradients import GradientTrace
+    from scratchdet_caffe.training.keeping import Keeper, check_space
     from scratchdet_caffe.training.logs import logging_to
+    from scratchdet_caffe.training.lowering import go_lowering, lowered_file, solver_to_use
+    from scratchdet_caffe.training.memory import memory_errors_told
     from scratchdet_caffe.training.progress import shown_on_stderr
-    from scratchdet_caffe.training.start import Start, choose_start, folder_of_its_own, load_start
+    from scratchdet_caffe.training.start import (
+        Start,
+        choose_start,
+        folder_of_its_own,
+        load_start,
+        make_folder,
+    )
 
     param = read_solver(args.solver)
     prefix, again = param.snapshot_prefix, restarts() > 0
     wishes = (args.snapshot, args.weights, args.resume, again)
     start = company.first_says(choose_start(prefix, *wishes) if is_first() else Start())
-    with output_of(args.engine) as output:
+    file = company.first_says(solver_to_use(args.solver, prefix, start))
+    with ExitStack() as held:
+        output = held.enter_context(output_of(args.engine))
         caffe = load_engine(args.engine, device=args.device, nets=net_files(param))
-        if args.engine == "torch":
-            workers = _workers(args.device) if args.data_workers is None else args.data_workers
-            caffe.set_data_loading(args.data_threads, workers, args.on_bad)
-        if args.threads and args.engine == "torch":
-            import torch
+        choose_computing(args, caffe)
 
-            torch.set_num_threads(args.threads)
+        def solver_at(file: Path, start: Start) -> Any:
+            with memory_errors_told("when the nets were built"):
+                solver = caffe.get_solver(str(file))
+                load_start(solver, start)
+            return solver
+
         # What is said before the log may be opened waits: a start that fails leaves the folder,
         # with the log of an earlier run, as it was.
         with logging_to(waiting := logging.handlers.BufferingHandler(10_000)):
             if output:
                 LOG.info(f"Engine: {describe(caffe)}")
-            solver = caffe.get_solver(str(args.solver))
-            load_start(solver, start)
+                make_folder(prefix)  # SSD-Caffe ends the process where it is not there
+            solver = solver_at(file, start)
             lines = list(waiting.buffer)
         company.most(0)  # every process has got so far
-        if company.rank:
-            with logging_to(logging.NullHandler()):
-                return Run(solver, param, [Alarm()], Signals(patient=True), company).go()
-        with folder_of_its_own(prefix, args.log, start, solver.iter, again) as log:
+        observers: list[Observer] = [Alarm(args.on_nan)]
+        heard = None
+        if company.rank == 0:
+            others = [lowered_file(prefix)]
+            folder = folder_of_its_own(prefix, args.log, start, solver.iter, again, others)
+            log = held.enter_context(folder)
+            check_space(solver, param, args.keep)
             shown, progress = shown_on_stderr()
-            with logging_to(log, shown):
-                show = progress[0].write if progress else None
-                heard = output.carried(log.baseFilename, show) if output else None
-                for line in lines:
-                    LOG.handle(line)
-                trace = [GradientTrace(prefix)] if args.trace_gradients else []
-                observers, signals = [*progress, *trace, Alarm()], Signals(patient=started())
-                return Run(solver, param, observers, signals, company, heard=heard).go()
+            held.enter_context(logging_to(log, shown))
+            show = progress[0].write if progress else None
+            heard = output.carried(log.baseFilename, show) if output else None
+            for line in lines:
+                LOG.handle(line)
+            trace = [GradientTrace(prefix)] if args.trace_gradients else []
+            keeper = [Keeper(args.keep)] if args.keep else []
+            observers = [*progress, *trace, *observers, *keeper]
+        else:
+            held.enter_context(logging_to(logging.NullHandler()))
+
+        def run_of(solver: Any, file: Path) -> Run:
+            signals = Signals(patient=started())
+            return Run(solver, read_solver(file), observers, signals, company, heard=heard)
+
+        run = run_of(solver, file)
+        if args.on_nan != "lower-lr":
+            return run.go()
+        wished = Start(args.snapshot, start.weights, bool(args.snapshot))
+        return go_lowering(run, wished, lambda file, start: run_of(solver_at(file, start), file))
+
+
+def choose_computing(args: argparse.Namespace, caffe: Any) -> None:
+    """Set precision, threads and data workers of the embedded engine."""
+    if args.engine != "torch":
+        return
+    workers = _workers(args.device) if args.data_workers is None else args.data_workers
+    caffe.set_data_loading(args.data_threads, workers, args.on_bad)
+    if args.precision:
+        caffe.set_precision(args.precision)
+    if args.threads:
+        import torch
+
+        torch.set_num_threads(args.threads)
 
 
 if __name__ == "__main__":

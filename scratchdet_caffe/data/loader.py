@@ -249,6 +249,12 @@ class Batches:
             label = np.full((1, LABEL_COLUMNS), -1, np.float32)
         return data, label[None, None]
 
+    def coming(self) -> list[str]:
+        """Return the keys of the records of the next batch."""
+        source = self._maker.source
+        taken = places(self.position, self._batch_size, self._shard)
+        return [source.key(place % len(source)) for place in taken]
+
     def seek(self, position: int) -> None:
         """Go to ``position``: the number of records consumed before the next batch."""
         self._drop()

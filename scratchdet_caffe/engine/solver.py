@@ -49,6 +49,7 @@ class Solver:
         feed: Provides the blobs of the train net's Input layers, if it has any.
         test_feeds: The same for each test net.
         outputs: Output and loss blobs of the last forward.
+        skips: Whether the present iteration makes no update; a callback may say so.
 
     Raises:
         UserError: The description is contradictory, or a net cannot be built.
@@ -83,6 +84,7 @@ class Solver:
         self.feed: Feed = dict
         self.test_feeds: list[Feed] = [dict for _ in self.test_nets]
         self.outputs: dict[str, Tensor] = {}
+        self.skips = False
         self._losses: list[float] = []
         self._average: GradientAverage | None = None
         if self.ranks.world > 1:
@@ -152,10 +154,19 @@ class Solver:
                         LOG.info(note)
             for _start, on_gradients_ready in self.callbacks:
                 on_gradients_ready()
-            self.apply_update(shown)
+            if self.skips:
+                self._skip()
+            else:
+                self.apply_update(shown)
             self.iter += 1
             if p.snapshot and self.iter % p.snapshot == 0:
                 self.snapshot()
+
+    def _skip(self) -> None:
+        """Leave this iteration's update out, and its loss out of the running one."""
+        self.skips = False
+        self._losses.pop()
+        self.rate.at(self.iter, self.smoothed_loss)  # a policy may count iterations
 
     def _make_alike(self) -> None:
         """Give every process the first one's weights, once; and its BatchNorm sums, if asked."""
@@ -266,7 +277,13 @@ class Solver:
             return
         for i, net in enumerate(self.test_nets):
             LOG.info(glog.testing(self.iter, i))
-            test_net(net, self.param, self.param.test_iter[i], self.test_feeds[i])
+            before = [(source, source.position) for source in net.sources.values()]
+            try:
+                test_net(net, self.param, self.param.test_iter[i], self.test_feeds[i])
+            except BaseException:
+                for source, position in before:  # a resumed run makes this test as a whole
+                    source.position = position
+                raise
 
     def snapshot(self) -> str | None:
         """Write weights and state; return the path of the ``.caffemodel``, if one was written.

@@ -11,6 +11,8 @@ import torch
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.engine import solver as engine
+from scratchdet_caffe.engine.diagnosis import Culprit, find_culprit
+from scratchdet_caffe.engine.layers.data import Source
 from scratchdet_caffe.engine.ranks import current
 from scratchdet_caffe.pycaffe import mode
 from scratchdet_caffe.pycaffe.net import Net
@@ -109,6 +111,14 @@ class Solver:
         grads = [p.tensor.grad for p in self._solver.net.params if p.tensor.grad is not None]
         return float(torch.stack(_foreach._foreach_norm(grads)).norm()) if grads else 0.0
 
+    def skip_update(self) -> None:
+        """Leave the update of this iteration out; for a callback when the gradients are ready."""
+        self._solver.skips = True
+
+    def find_culprit(self) -> Culprit | None:
+        """Return the first blob of the last iteration that is not finite, if a replay has one."""
+        return find_culprit(self._solver)
+
     def share_weights(self, net: Net) -> None:
         """Let ``net`` use the parameters of the train net, by layer name."""
         net.share_with(self.net)
@@ -130,6 +140,13 @@ class Solver:
         """Continue from a ``.solverstate``."""
         self._solver.restore(path)
         self._pull()
+
+    def close(self) -> None:
+        """End the threads and processes that make batches; the solver is of no use any more."""
+        for net in (self._solver.net, *self._solver.test_nets):
+            for source in net.sources.values():
+                if isinstance(source, Source):
+                    source.close()
 
     def _pull(self) -> None:
         self._show()

@@ -1,36 +1,98 @@
-"""The alarm for a loss that is lost."""
+"""The alarm for a loss or a gradient that is no number any more, and what is done about it."""
 
 from __future__ import annotations
 
 import logging
 import math
+from typing import Any
 
 from scratchdet_caffe import glog
 from scratchdet_caffe.snapshots import set_apart
+from scratchdet_caffe.training.culprit import find_culprit
+from scratchdet_caffe.training.gradients import gradient_norm
 from scratchdet_caffe.training.observer import Observer
 from scratchdet_caffe.training.run import Diverged, Run
 
+ACTIONS = ("stop", "skip", "lower-lr")
+#: So many iterations in a row may be skipped; more are no accident of one batch.
+MOST_SKIPPED = 10
 LOG = logging.getLogger("caffe")
 
 
 class Alarm(Observer):
-    """Ends the run at the first loss that is not finite, before it spoils the weights for good."""
+    """Looks at loss and gradient of every iteration, before they can spoil the weights.
+
+    Where they are not finite it names the first layer with such a number and the records of the
+    batch. Then the run ends as diverged; with "skip" it leaves the update out and goes on, as
+    long as the weights themselves are sound. ("lower-lr" ends it, too: who started it starts it
+    again, see `lowering`.)
+    """
+
+    def __init__(self, action: str = "stop") -> None:
+        self.action = action
+        self._in_a_row = 0
+        self._statistics: list[tuple[Any, Any]] = []
+
+    def before_iteration(self, run: Run) -> None:
+        """Keep BatchNorm's sums, which a pass moves before anybody knows what it gives."""
+        if self.action == "skip":
+            self._statistics = [(blob, blob.data.copy()) for blob in _statistics(run.solver.net)]
 
     def gradients_ready(self, run: Run) -> None:
-        """Look at the loss of this iteration.
+        """Look at this iteration.
 
         Raises:
-            Diverged: It is not finite.
+            Diverged: Its loss or its gradient is not finite, and it is not to be skipped.
         """
-        if math.isfinite(run.loss):
+        what = "loss" if not math.isfinite(run.loss) else "gradient"
+        value = run.loss if what == "loss" else _norm(run)
+        if math.isfinite(value):
+            self._in_a_row = 0
             return
-        LOG.error(f"Iteration {run.iteration}, loss = {glog.number(run.loss)}: diverged")
-        spoilt = set_apart(run.param.snapshot_prefix, run.iteration)
+        shown = f"Iteration {run.iteration}, {what} = {glog.number(value)}"
+        # Every process looks at its own batch.
+        found = {rank: f for rank, f in enumerate(run.company.all_say(find_culprit(run))) if f}
+        first = "a second pass over the batch gives finite numbers"
+        if found:
+            rank = min(found)
+            first = f"process {rank}: " * (run.company.world > 1) + found[rank].sentence
+        self._in_a_row += 1
+        sound = not any(f.in_weights for f in found.values())
+        if self.action == "skip" and sound and self._in_a_row <= MOST_SKIPPED:
+            LOG.warning(f"{shown}: update skipped; {first}")
+            self._skip(run)
+            return
+        LOG.error(f"{shown}: diverged; {first}")
+        spoilt = None
+        if run.company.rank == 0:
+            spoilt = set_apart(run.param.snapshot_prefix, run.iteration)
         raise Diverged(
-            f"the loss is {run.loss} at iteration {run.iteration}: the run diverged. "
-            + (
-                f"The snapshot that already holds the spoilt weights is now {spoilt}. "
-                * bool(spoilt)
-            )
+            f"the {what} is {glog.number(value)} at iteration {run.iteration}: the run diverged; "
+            f"{first}. "
+            + f"The snapshot that already holds the spoilt weights is now {spoilt}. " * bool(spoilt)
             + "Try a lower base_lr, or BatchNorm."
         )
+
+    def _skip(self, run: Run) -> None:
+        for blob, data in self._statistics:
+            blob.data[...] = data
+        if hasattr(run.solver, "skip_update"):
+            run.solver.skip_update()
+            return
+        # SSD-Caffe makes its update in any case: at least it gets nothing of this batch.
+        for blobs in run.solver.net.params.values():
+            for blob in blobs:
+                blob.diff[...] = 0
+
+
+def _norm(run: Run) -> float:
+    """The gradient's size, where it costs little; else only before a snapshot is written."""
+    period = run.param.snapshot
+    due = period and (run.iteration + 1) % period == 0
+    if hasattr(run.solver, "gradient_norm") or due:
+        return gradient_norm(run.solver)
+    return 0.0
+
+
+def _statistics(net: Any) -> list[Any]:
+    return [blob for layer in net.layers if layer.type == "BatchNorm" for blob in layer.blobs]

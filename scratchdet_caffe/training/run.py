@@ -12,10 +12,13 @@ from typing import Any
 
 from scratchdet_caffe import glog
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.report.log import LogReader, TestScores
+from scratchdet_caffe.snapshots import numbered_snapshots
 from scratchdet_caffe.torchrun import is_first
 from scratchdet_caffe.training.company import Alone, Company
 from scratchdet_caffe.training.logs import Ear, logging_to
+from scratchdet_caffe.training.memory import memory_errors_told
 from scratchdet_caffe.training.observer import Observer
 from scratchdet_caffe.training.signals import Signals, Stopped
 
@@ -41,6 +44,7 @@ class Run:
             Python's logging: those of an engine in C++.
 
     Attributes:
+        first_iteration: Updates done before it.
         loss: Of the last iteration, the sum of the loss blobs; NaN before the first.
         last_test: What the last test scored, or None.
         status: The exit status once the run is over: 0, 3 if it diverged, 128 + n after
@@ -66,7 +70,7 @@ class Run:
         self.status: int | None = None
         self._saves = saves
         self._heard = heard or (lambda: ())
-        self._first = solver.iter
+        self.first_iteration = int(solver.iter)
         self._parent = os.getppid()
         self._log = LogReader()
         self._losses = [blob for blob, w in solver.net.blob_loss_weights.items() if w]
@@ -106,10 +110,13 @@ class Run:
             say(f"at iteration {self.iteration} of {self.max_iter} already: nothing to train")
         LOG.info(glog.STARTING)
         try:
-            self.solver.solve()
+            with memory_errors_told("in training"):
+                self.solver.solve()
             self._wait_for_tests()
         except Stopped as stop:
             return self._stopped(stop.number)
+        except UserError as error:
+            raise UserError(f"{error} (at iteration {self.iteration}; {self._saved()})") from error
         except Diverged as lost:
             say(str(lost))
             return EXIT_DIVERGED
@@ -124,10 +131,14 @@ class Run:
         self.company.most(0)  # nobody leaves before the snapshot is written
         return 128 + number
 
+    def _saved(self) -> str:
+        states = numbered_snapshots(self.param.snapshot_prefix)
+        return f"the newest snapshot is {states[-1][1]}" if states else "there is no snapshot yet"
+
     def _is_written(self) -> bool:
         """Whether the solver has written a snapshot of this iteration by itself."""
         period, done = self.param.snapshot, self.iteration
-        if done == self._first:
+        if done == self.first_iteration:
             return False
         at_the_end = done >= self.max_iter and self.param.snapshot_after_train
         return at_the_end or (period > 0 and done % period == 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,13 @@ class Start:
 
     Attributes:
         state: The ``.solverstate`` to go on from, or None.
-        asked_for: Whether somebody named that state; else it is the newest.
         weights: The ``.caffemodel`` files to begin with.
+        asked_for: Whether somebody named that state; else it is the newest.
     """
 
     state: str | None = None
-    asked_for: bool = False
     weights: tuple[str, ...] = ()
+    asked_for: bool = False
 
 
 def choose_start(
@@ -67,7 +67,7 @@ def choose_start(
             return Start(str(state))
     if snapshot and not Path(snapshot).is_file():
         raise UserError(f"{snapshot}: no such snapshot")
-    return Start(snapshot, bool(snapshot), files)
+    return Start(snapshot, files, bool(snapshot))
 
 
 def load_start(solver: Any, start: Start) -> None:
@@ -86,9 +86,28 @@ def load_start(solver: Any, start: Start) -> None:
         solver.net.copy_from(file)
 
 
+def make_folder(prefix: str) -> Path:
+    """Make the folder of the snapshots, if it is not there, and return it.
+
+    Raises:
+        UserError: It cannot be made.
+    """
+    folder = Path(prefix).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot write snapshots there: {error.strerror}") from error
+    return folder
+
+
 @contextmanager
 def folder_of_its_own(
-    prefix: str, log: Path | None, start: Start, iteration: int, again: bool = False
+    prefix: str,
+    log: Path | None,
+    start: Start,
+    iteration: int,
+    again: bool = False,
+    others: Iterable[Path] = (),
 ) -> Iterator[logging.FileHandler]:
     """Make the folder of the snapshots this run's, and yield the open log.
 
@@ -102,22 +121,22 @@ def folder_of_its_own(
         start: Where the run starts.
         iteration: The iteration of that.
         again: The run was begun before: its log goes on.
+        others: Further files that belong to an earlier run.
 
     Raises:
         UserError: The folder or the log cannot be written, or another run is writing there.
     """
-    folder, stem = Path(prefix).parent, Path(prefix).name
+    folder, stem = make_folder(prefix), Path(prefix).name
     file = log or folder / "train.log"
     with ExitStack() as held:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             lock = held.enter_context(open(folder / f".{stem}.lock", "a"))
             if not _is_free(lock):
                 raise UserError(f"{prefix}: another training is writing snapshots there")
             remove_unfinished(prefix)
             aside = None
             if start.state is None and not again:
-                aside = move_aside(prefix, file)
+                aside = move_aside(prefix, file, *others)
             elif start.asked_for:
                 aside = move_aside(prefix, after=iteration)
         except OSError as error:

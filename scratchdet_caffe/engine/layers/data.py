@@ -47,6 +47,13 @@ class Source(Drawing):
         waited, since = self.waited - before[0], now - before[1]
         return glog.data_wait(self.param.name, waited, since, self.skipped)
 
+    def coming(self) -> list[str]:
+        """Return how errors name the records of the next batch; by number if they have no name."""
+        from scratchdet_caffe.data.order import places
+
+        batch = self.top_shapes[0][0]
+        return [f"record {place}" for place in places(self.position, batch, self.context.shard)]
+
     def close(self) -> None:
         """Stop background work and let go of files."""
 
@@ -75,6 +82,9 @@ class AnnotatedData(Source):
             how.workers,
             how.on_bad,
         )
+
+    def coming(self) -> list[str]:
+        return self.batches.coming()
 
     def reseed(self, seed: int) -> None:
         position = self.position
