@@ -28,8 +28,8 @@ class SyncedNorm(torch.autograd.Function):
         ctx: Any, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, ranks: Ranks
     ) -> tuple[Tensor, Tensor, Tensor]:
         channels = x.shape[1]
-        var, mean = torch.var_mean(x, _others(x), correction=0)
-        count = x.new_full((1,), x.numel() // channels)
+        var, mean = torch.var_mean(x.float(), _others(x), correction=0)
+        count = mean.new_full((1,), x.numel() // channels)
         # (world, C) each; the variance of all from those of the parts, without cancellation.
         parts = ranks.gathered(torch.cat([mean, var, count]))
         means, variances, counts = torch.split(parts, [channels, channels, 1], dim=1)
