@@ -189,11 +189,11 @@ def _voc_dataset(options: argparse.Namespace) -> Dataset:
     else:
         names = (options.train_set or "trainval", options.test_set or "test")
         train, test = set_lists(voc_folders(root, options.year), *names)
-    if options.source == "check":
-        for path in crlf_lists([*train, *test]):
-            _warn(f"{path}: lines end in CR LF, which SSD-Caffe's tools take for a part of a name")
+    said = "lines end in CR LF, whose CR SSD-Caffe's tools take for a part of the name"
+    notes = tuple(("CRLF list", f"{path}: {said}") for path in crlf_lists([*train, *test]))
     tested = voc_samples(root, test, test=True)
-    return Dataset(root, voc_samples(root, train), tested, label_map, options.seed)
+    samples = voc_samples(root, train)
+    return Dataset(root, samples, tested, label_map, options.seed, notes=notes)
 
 
 def _coco_dataset(options: argparse.Namespace) -> Dataset:

@@ -48,6 +48,7 @@ class Dataset:
         label_map: None takes the classes of the training annotations, sorted.
         seed: Of the training list's order.
         encoding: How pictures are stored.
+        notes: What is odd with the list files, each as a kind and a sentence.
     """
 
     root: Path
@@ -56,15 +57,17 @@ class Dataset:
     label_map: pb.LabelMap | None = None
     seed: int = 0
     encoding: Encoding = AS_JPEG
+    notes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class Examined:
-    """A dataset, checked: its label map and its two lists."""
+    """A dataset, checked: its label map, its two lists, and the notes on them."""
 
     label_map: pb.LabelMap
     train: CheckedSet
     test: CheckedSet
+    notes: tuple[tuple[str, str], ...] = ()
 
     @property
     def faults(self) -> list[str]:
@@ -87,7 +90,7 @@ def examine(data: Dataset, folder: Path | None = None) -> Examined:
     train = check_samples("trainval", data.root, shuffled, labels, unknown, folder)
     test = check_samples("test", data.root, data.test, labels, unknown, folder)
     note_leaks(train, test)
-    return Examined(label_map, train, test)
+    return Examined(label_map, train, test, data.notes)
 
 
 def build_dataset(data: Dataset, out: Path, skip_bad: bool = False) -> Examined:
@@ -151,7 +154,7 @@ def _without_bad(done: Examined, out: Path) -> Examined:
             if (annotation := item.sample.read()) is not None:
                 clean.count(annotation, item.facts.size)
         kept.append(clean)
-    return Examined(done.label_map, *kept)
+    return Examined(done.label_map, kept[0], kept[1], done.notes)
 
 
 def _job(data: Dataset, done: Examined) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from scratchdet_caffe.files import read_bytes
 
 UNKNOWN = "the class is not in the label map"
 _EXIF_ORIENTATION = 274
+_HEADER = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def _complete(data: bytes) -> bool:
 def _oddities(data: bytes) -> Iterator[Finding]:
     """Yield what the header says that surprises in training."""
     try:
-        with warnings.catch_warnings():
+        # The filters are the whole process's: one thread at a time.
+        with _HEADER, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes and headers that OpenCV has accepted
             with Image.open(io.BytesIO(data)) as header:
                 mode, turned = header.mode, 1

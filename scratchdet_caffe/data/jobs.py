@@ -30,7 +30,7 @@ class Job(NamedTuple):
     number: int
     offset: int
     shape: tuple[int, int, int]
-    places: tuple[int, ...]
+    places: range
     spoilt: frozenset[int]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class InThreads:
         self.ahead = BATCHES_AHEAD if threads else 1
         self._made: list[Floats] = []
 
-    def start(self, taken: Sequence[int], shape: tuple[int, ...]) -> Started:
+    def start(self, taken: range, shape: tuple[int, ...]) -> Started:
         """Begin the batch of the records at positions ``taken``."""
         data = self._buffer(shape)
         futures = [self._submit(place, out) for place, out in zip(taken, data)]
@@ -112,7 +112,7 @@ class InProcesses:
         self._processes = Processes(plan, workers, shape, self.ahead + 2)
         self._busy: set[int] = set()
 
-    def start(self, taken: Sequence[int], shape: tuple[int, ...]) -> Started:
+    def start(self, taken: range, shape: tuple[int, ...]) -> Started:
         """Begin the batch of the records at positions ``taken``."""
         batch = self._free()[0]
         self._busy.add(batch)

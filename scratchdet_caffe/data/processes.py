@@ -111,12 +111,14 @@ class Processes:
         self._done: dict[int, Done] = {}
         self._started = self._deaths = 0
 
-    def start(self, batch: int, places: Sequence[int]) -> list[int]:
+    def start(self, batch: int, places: range) -> list[int]:
         """Have the records at ``places`` made into batch number ``batch``; return job numbers."""
+        # Jobs are short, ranges and all: they must fit into the pipe while the worker is at work,
+        # or both ends might wait for each other.
         length = max(-(-len(places) // (self._count * JOBS_PER_WORKER)), 1)
         jobs = []
         for first in range(0, len(places), length):
-            part = tuple(places[first : first + length])
+            part = places[first : first + length]
             item = self._batch_bytes // len(places)
             offset = self._front + batch * self._batch_bytes + first * item
             _, channels, height, width = self._shape

@@ -71,6 +71,7 @@ def findings(done: Examined) -> str:
             total.items(), key=lambda found: (not found[0][1], found)
         )
     ]
+    rows += [(kind, "note", count) for kind, count in Counter(k for k, _ in done.notes).items()]
     rows += [("unused class", "note", len(unused))] if (unused := unused_classes(done)) else []
     return text_table(["finding", "", "times"], rows) if rows else "nothing to find fault with"
 
@@ -85,6 +86,8 @@ def report_lines(done: Examined) -> Iterator[str]:
     """Yield one line for each finding: set, kind, file and what."""
     for checked in (done.train, done.test):
         yield from _lines(checked)
+    for kind, text in done.notes:
+        yield f"list\tnote\t{kind}\t{text}"
     for name in unused_classes(done):
         yield f"trainval\tnote\tunused class\t{name}: no training picture shows it"
 

@@ -120,7 +120,10 @@ def test_lists_and_label_maps_are_looked_at(voc: Path, capsys: pytest.CaptureFix
     assert "note: JPEGImages/a.jpg: the list has it twice" in found["listed twice"]
     assert len(found["test picture in training"]) == 1
     assert found["unused class"] == ["note: cow: no training picture shows it"]
-    assert f"warning: {train}: lines end in CR LF" in capsys.readouterr().err
+    assert found["CRLF list"][0].startswith(f"note: {train}: lines end in CR LF")
+    assert ["CRLF", "list", "note", "1"] in [
+        line.split() for line in capsys.readouterr().out.splitlines()
+    ]
 
 
 def test_names_that_detection_files_cannot_tell_apart(voc: Path) -> None:
