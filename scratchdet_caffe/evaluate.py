@@ -1,7 +1,7 @@
 """Score a detector: a trained net on its test set, or files of detections.
 
 A net runs through the pycaffe API, of whichever engine. ``results/`` gets ``metrics.json``,
-``detections.json`` and the files that VOC's and COCO's tools take.
+``detections.json``, ``errors.html`` and the files that VOC's and COCO's tools take.
 """
 
 from __future__ import annotations
@@ -14,41 +14,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_solver
-from scratchdet_caffe.cli import Parser, progress, run
+from scratchdet_caffe.cli import Parser, run
 from scratchdet_caffe.engines import DEVICES, ENGINES, load_engine
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import write_text
-from scratchdet_caffe.metrics import (
-    BOUNDS,
-    ELEVEN_POINT,
-    Diagnosis,
-    InNet,
-    check_bounds,
-    coco_summary,
-    diagnose,
-    errors_summary,
-    explain,
-    parse_groups,
-    summary,
-    write_coco_results,
-    write_detection_files,
-    write_results,
-)
-from scratchdet_caffe.metrics.detection_files import PREFIX
+from scratchdet_caffe.metrics import ELEVEN_POINT, Diagnosis, check_bounds
 from scratchdet_caffe.report.errors import write_errors
 from scratchdet_caffe.report.scores import print_scores, rules_markdown
 from scratchdet_caffe.scoring import (
-    EvaluatedNet,
+    LISTS,
+    SOFT,
+    GroundTruth,
     Scored,
-    detect,
-    open_test_net,
-    read_found,
+    from_files,
+    from_pictures,
+    from_test_net,
+    numbers_of,
     read_ground_truth,
-    read_test_net,
+    write_found,
 )
 from scratchdet_caffe.snapshots import find_snapshots
 
@@ -79,6 +64,28 @@ def parser() -> Parser:
     net.add_argument(
         "--batch", type=int, metavar="N", help="images per forward (default: the prototxt's)"
     )
+    net.add_argument(
+        "--multi-scale",
+        nargs="?",
+        const="auto",
+        choices=("auto", *map(str, LISTS)),
+        default="",
+        help="look at each picture in many sizes, mirrored too, and merge by box voting, as "
+        "RefineDet does for 320 or 512 pixels (auto: the nearer list)",
+    )
+    net.add_argument(
+        "--voting",
+        choices=("voc", "coco"),
+        help="how many looks are merged, and COCO's further scales (default: as the set is)",
+    )
+    net.add_argument(
+        "--soft-nms",
+        nargs="?",
+        const="linear",
+        choices=SOFT,
+        default="",
+        help="soft suppression instead of the net's own; refinedet: linear, after the net's own",
+    )
     files = made.add_argument_group("files")
     files.add_argument(
         "--detections",
@@ -91,7 +98,8 @@ def parser() -> Parser:
         "--ground-truth",
         type=Path,
         metavar="PATH",
-        help="folder that prepare made, VOC folder, or COCO's instances JSON",
+        help="folder that prepare made, VOC folder, or COCO's instances JSON (with a net: look at "
+        "its pictures instead of the test set)",
     )
     files.add_argument("--image-set", default="test", help="of a VOC folder (default: test)")
     files.add_argument("--classes", help="of a VOC folder: a,b,c (default: those it names)")
@@ -110,11 +118,12 @@ def parser() -> Parser:
         help="sides in pixels from which on objects are medium and large (default: 32,96)",
     )
     how.add_argument(
-        "--iou", type=float, help="overlap that finds an object (default: the net's, 0.5)"
+        "--iou", type=float, help="overlap that finds an object (default: the net's, or 0.5)"
     )
     how.add_argument(
         "--similar",
         metavar="GROUPS",
+        default="",
         help="similar classes for the kinds of errors: a,b;c,d (default: VOC's and COCO's own)",
     )
     how.add_argument(
@@ -132,9 +141,8 @@ def _sizes(text: str) -> tuple[float, float]:
         medium, large = map(float, text.split(","))
         check_bounds((medium, large))
     except (ValueError, UserError):
-        raise ArgumentTypeError(
-            f"'{text}' is not two rising sides in pixels, such as 32,96"
-        ) from None
+        message = f"'{text}' is not two rising sides in pixels, such as 32,96"
+        raise ArgumentTypeError(message) from None
     return medium, large
 
 
@@ -178,117 +186,52 @@ def locate(args: Any) -> tuple[Path, Path, Path, str]:
     return model, weights, args.out or (args.job or weights.parent) / "results", version
 
 
-def from_net(args: Any) -> tuple[Scored, Path, EvaluatedNet]:
-    """Run the net over its test set; return what to score, where to write, and the net."""
+def detections_of_net(args: Any) -> tuple[Scored, Path, dict[str, Any]]:
+    """Run the net; return what to score, where to write, and where it came from."""
     model, weights, out, version = locate(args)
-    test = read_test_net(model, args.batch)
-    caffe = load_engine(args.engine, device=args.device, nets=[model])
-    net = open_test_net(caffe, model, weights, args.batch)
-    made = detect(net, test)
     facts = {
         "weights": str(weights),
         "model": str(model),
         "engine": args.engine,
         "device": args.device,
     }
-    in_net = None
-    if test.evaluation and args.iou in (None, test.threshold):
-        in_net = InNet(
-            whole=made.rows.result(version),
-            once=made.once.result(version),
-            surplus=-len(test.images) % test.batch,
-            in_pixels=test.in_pixels,
-            count_difficult=test.count_difficult,
-            version=version,
-        )
-    scored = Scored(
-        made.results,
-        facts,
-        test.image_ids,
-        test.category_ids,
-        test.coco,
-        args.iou or test.threshold,
-        in_net,
-        pixels=test.pixels,
-    )
-    return scored, out, test
+
+    def engine() -> Any:
+        return load_engine(args.engine, device=args.device, nets=[model])
+
+    if not (args.multi_scale or args.soft_nms or args.ground_truth):
+        scored = from_test_net(engine, model, weights, version, args.batch, args.iou)
+        return scored, out, facts
+    coco_voting = None if args.voting is None else args.voting == "coco"
+    scored = from_pictures(
+        engine, model, weights, out, ground_truth(args), args.batch, args.iou,
+        args.multi_scale, coco_voting, args.soft_nms,
+    )  # fmt: skip
+    return scored, out, facts
 
 
-def from_files(args: Any) -> tuple[Scored, Path]:
-    """Read detections and ground truth; return what to score and where to write."""
-    for name in ("job", "model", "weights", "batch"):
-        if getattr(args, name) is not None:
+def detections_of_files(args: Any) -> tuple[Scored, Path, dict[str, Any]]:
+    """Read the files; return what to score, where to write, and where it came from."""
+    for name in ("job", "model", "weights", "batch", "multi_scale", "voting", "soft_nms"):
+        if getattr(args, name):
             raise UserError("--detections scores files: give no job, net or weights with it")
-    path, truth = args.detections, None
-    if args.ground_truth:
-        classes = [name.strip() for name in (args.classes or "").split(",") if name.strip()]
-        truth = read_ground_truth(args.ground_truth, args.image_set, classes, args.pictures_from)
-    found = read_found(path, truth)
+    path = args.detections
+    scored = from_files(path, ground_truth(args), args.iou)
     facts = {
         "weights": str(path),
         "model": str(args.ground_truth or path),
         "engine": "none",
         "device": "cpu",
     }
-    raw = truth and truth.instances and found.coco is not None
-    scored = Scored(
-        found.results,
-        facts,
-        truth.image_ids if truth else (),
-        truth.category_ids if truth else (),
-        bool(truth and truth.instances),
-        args.iou or 0.5,
-        raw=(truth.instances, found.coco) if raw else None,  # type: ignore[union-attr,arg-type]
-        pixels=truth.pixels if truth else None,
-    )
-    folder = path if path.is_dir() else path.parent
-    return scored, args.out or folder / "evaluation"
+    return scored, args.out or (path if path.is_dir() else path.parent) / "evaluation", facts
 
 
-def write_files(scored: Scored, out: Path, test: EvaluatedNet | None, coco: bool) -> None:
-    """Write what was found: for our tools, and, of a net, for those of VOC and COCO."""
-    results = scored.results
-    write_results(out / "detections.json", results)
-    if test is None:
-        return
-    if not _written_by_net(test, out):
-        found = {name: detections for name, (detections, _) in results.by_class().items()}
-        write_detection_files(out, [image.name for image in results.images], found)
-    if coco:
-        path = out / "coco_results.json"
-        write_coco_results(path, results, scored.image_ids, scored.category_ids)
-
-
-def _written_by_net(test: EvaluatedNet, out: Path) -> bool:
-    """Whether DetectionOutput has left files of the names that ours would have."""
-    return bool(
-        test.files
-        and test.files == (out, PREFIX)
-        and (out / f"{PREFIX}{test.classes[-1]}.txt").exists()
-    )
-
-
-def numbers_of(scored: Scored, args: Any) -> tuple[dict[str, Any], Diagnosis]:
-    """Score by all that was asked for; return ``metrics.json``'s part of it, and the errors."""
-    results, bounds = scored.results, args.sizes or BOUNDS
-    groups = parse_groups(args.similar, results.classes[1:]) if args.similar else None
-    in_net = scored.in_net
-    whole, version = (in_net.whole, in_net.version) if in_net else (None, "11point")
-    numbers = summary(results, scored.threshold, whole, version)
-    if args.coco or args.all_rules or args.sizes or scored.coco:
-        with progress("COCO's numbers") as step:
-            coco = scored.coco_score(bounds, step)
-        numbers["coco"] = coco_summary(coco)
-        if args.all_rules:
-            if not np.isclose(coco.iou, scored.threshold).any():
-                raise UserError(
-                    f"--all-rules compares with COCO, whose overlaps are 0.5, 0.55, ..., 0.95: "
-                    f"{scored.threshold:g} is none of them"
-                )
-            numbers["all_rules"] = explain(results, coco, scored.threshold, in_net, scored.coco)
-    diagnosis = diagnose(results, bounds, groups, scored.threshold)
-    numbers["errors"] = errors_summary(diagnosis)
-    return numbers, diagnosis
+def ground_truth(args: Any) -> GroundTruth | None:
+    """Read what ``--ground-truth`` names; None if it names nothing."""
+    if not args.ground_truth:
+        return None
+    classes = [name.strip() for name in (args.classes or "").split(",") if name.strip()]
+    return read_ground_truth(args.ground_truth, args.image_set, classes, args.pictures_from)
 
 
 def write_error_page(
@@ -296,7 +239,7 @@ def write_error_page(
 ) -> list[dict[str, Any]]:
     """Write the page of errors, with pictures where there are some; return what they show."""
     try:
-        return write_errors(out, scored.results, diagnosis, errors, scored.pixels, count)
+        return write_errors(out, scored.results, diagnosis, errors, scored.truth.pixels, count)
     except UserError as error:  # all else stands without pictures
         print(f"evaluate: no pictures of errors: {error}", file=sys.stderr)
         return write_errors(out, scored.results, diagnosis, errors, None)
@@ -316,23 +259,22 @@ def check(args: Any) -> None:
         raise UserError(f"--pictures must not be negative: {args.pictures}")
     if args.batch is not None and args.batch < 1:
         raise UserError(f"--batch must be at least 1, not {args.batch}")
+    if args.voting and not args.multi_scale:
+        raise UserError("--voting says how the looks of --multi-scale are merged: give that, too")
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command; return 1 if the mAP is below ``--min-map``."""
     args = parser().parse_args(argv)
     check(args)
-    started, test = time.monotonic(), None
-    if args.detections:
-        scored, out = from_files(args)
-    else:
-        scored, out, test = from_net(args)
+    started = time.monotonic()
+    read = detections_of_files if args.detections else detections_of_net
+    scored, out, facts = read(args)
     seconds = round(time.monotonic() - started, 2)
-    numbers, diagnosis = numbers_of(scored, args)
-    metrics = {
-        **scored.facts, "date": time.strftime("%Y-%m-%d %H:%M:%S"), "seconds": seconds, **numbers,
-    }  # fmt: skip
-    write_files(scored, out, test, "coco" in metrics)
+    numbers, diagnosis = numbers_of(scored, args.coco, args.all_rules, args.sizes, args.similar)
+    date = time.strftime("%Y-%m-%d %H:%M:%S")
+    metrics = {**facts, **scored.facts, "date": date, "seconds": seconds, **numbers}
+    write_found(scored, out, "coco" in metrics)
     errors = metrics["errors"]
     errors["worst"] = write_error_page(scored, out, errors, diagnosis, args.pictures)
     if "all_rules" in metrics:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,12 @@ from scratchdet_caffe.data.sources import Records, open_records
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.metrics import DetectionAccumulator, ImageResult, Results
 from scratchdet_caffe.metrics.coco_files import default_image_ids
-from scratchdet_caffe.scoring.truth import category_ids, pixel_boxes
+from scratchdet_caffe.scoring.truth import (
+    GroundTruth,
+    category_ids,
+    pixel_boxes,
+    truth_of_records,
+)
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,7 +50,8 @@ class EvaluatedNet:
         count_difficult: Whether the net's own evaluation counts difficult objects.
         in_pixels: Whether it measures overlaps in pixels of the pictures.
         files: Folder and prefix of the files that DetectionOutput writes itself, if it does.
-        pixels: Returns the picture of an image, by its number.
+        records: The records of the data layer.
+        labels: The label map.
     """
 
     label: str
@@ -61,7 +67,18 @@ class EvaluatedNet:
     count_difficult: bool
     in_pixels: bool
     files: tuple[Path, str] | None
-    pixels: Callable[[int], Pixels]
+    records: Records
+    labels: pb.LabelMap
+
+    @property
+    def truth(self) -> GroundTruth:
+        """What the records hold."""
+        rows = [(name, height, width) for name, width, height in self.images]
+        return truth_of_records(self.records, rows, self.labels)
+
+    def pixels(self, number: int) -> Pixels:
+        """Return the picture of an image, by its number."""
+        return pixels_of(self.records.record(number).datum, force_color=True)
 
 
 def read_test_net(path: str | os.PathLike[str], batch: int | None = None) -> EvaluatedNet:
@@ -76,8 +93,8 @@ def read_test_net(path: str | os.PathLike[str], batch: int | None = None) -> Eva
             net names cannot be read, or pictures are not simply stretched to the input.
     """
     net = read_net(path)
-    data = _layer(net, path, "AnnotatedData", "no labelled images to score")
-    output = _layer(net, path, "DetectionOutput", "it detects nothing")
+    data = test_layer(net, path, "AnnotatedData", "no labelled images to score")
+    output = test_layer(net, path, "DetectionOutput", "it detects nothing")
     evaluations = [layer for layer in net.layer if layer.type == "DetectionEvaluate"]
     evaluate = (evaluations or [pb.LayerParameter()])[0].detection_evaluate_param
     save = output.detection_output_param.save_output_param
@@ -120,7 +137,8 @@ def read_test_net(path: str | os.PathLike[str], batch: int | None = None) -> Eva
         count_difficult=evaluate.evaluate_difficult_gt,
         in_pixels=bool(evaluate.name_size_file),
         files=(Path(save.output_directory), save.output_name_prefix) if writes else None,
-        pixels=lambda number: pixels_of(database.record(number).datum, force_color=True),
+        records=database,
+        labels=labels,
     )
 
 
@@ -136,14 +154,16 @@ def open_test_net(caffe: Any, model: Path, weights: Path, batch: int | None = No
     if batch is None:
         return caffe.Net(str(model), str(weights), caffe.TEST)
     net = read_net(model)
-    _layer(net, model, "AnnotatedData", "no labelled images to score").data_param.batch_size = batch
+    test_layer(
+        net, model, "AnnotatedData", "no labelled images to score"
+    ).data_param.batch_size = batch
     with tempfile.TemporaryDirectory() as folder:
         changed = Path(folder, "test.prototxt")
         write_prototxt(changed, net)
         return caffe.Net(str(changed), str(weights), caffe.TEST)
 
 
-def _layer(
+def test_layer(
     net: pb.NetParameter, path: str | os.PathLike[str], kind: str, without: str
 ) -> pb.LayerParameter:
     """The layer of a type, the TEST one if the file serves both phases."""

@@ -16,6 +16,7 @@ from scratchdet_caffe.caffeproto.namesize import read_name_size
 from scratchdet_caffe.data.annotation import Annotation
 from scratchdet_caffe.data.database import Database
 from scratchdet_caffe.data.pixels import Pixels, decode, pixels_of
+from scratchdet_caffe.data.sources import Records
 from scratchdet_caffe.data.transform import rows_of
 from scratchdet_caffe.data.vocset import set_lists, voc_folders, voc_samples
 from scratchdet_caffe.errors import UserError, nearest
@@ -37,6 +38,7 @@ class GroundTruth:
         category_ids: Id of each class, without the background, in COCO's files.
         instances: COCO's JSON, if it was read from that.
         pixels: Returns the picture of an image, by its number; None where there are none.
+        coco: Whether the set is COCO's.
     """
 
     results: Results
@@ -44,6 +46,7 @@ class GroundTruth:
     category_ids: Sequence[Any]
     instances: dict[str, Any] | None = None
     pixels: Callable[[int], Pixels] | None = None
+    coco: bool = False
 
 
 def read_ground_truth(
@@ -112,27 +115,41 @@ def _coco(path: Path, pictures: Path | None) -> GroundTruth:
         categories,
         instances,
         pixels if pictures else None,
+        coco=True,
     )
 
 
 def _prepared(folder: Path) -> GroundTruth:
-    label_map = read_label_map(folder / "labelmap.prototxt")
-    ids = category_ids(label_map)
-    database, sizes = Database(folder / "test_lmdb"), folder / "test_name_size.txt"
+    sizes, database = folder / "test_name_size.txt", Database(folder / "test_lmdb")
     rows = read_name_size(sizes)
     if len(rows) != len(database):
         raise UserError(
             f"{sizes} lists {len(rows)} images, but {database.path} holds {len(database)}; "
             "prepare both from one list"
         )
+    return truth_of_records(database, rows, read_label_map(folder / "labelmap.prototxt"))
+
+
+def truth_of_records(
+    records: Records, rows: Sequence[tuple[str, int, int]], label_map: pb.LabelMap
+) -> GroundTruth:
+    """Return the ground truth that the records of a data layer hold.
+
+    Args:
+        records: The records.
+        rows: Name, height and width (pixels) of the picture of each.
+        label_map: Names of the labels.
+
+    Raises:
+        UserError: A record has an object of another label.
+    """
+    ids = category_ids(label_map)
     results = Results(("background", *class_names(label_map)))
     for number, (name, height, width) in enumerate(rows):
-        there = rows_of(database.record(number)).astype(np.float64)
-        if len(there) and not 0 < there[:, 1].min() <= there[:, 1].max() < len(results.classes):
-            raise UserError(
-                f"{database.where(number)} has an object of a label that is not in "
-                f"{folder / 'labelmap.prototxt'}"
-            )
+        there = rows_of(records.record(number)).astype(np.float64)
+        labels = there[:, 1]
+        if len(labels) and not 0 < labels.min() <= labels.max() < len(results.classes):
+            raise UserError(f"image '{name}' has an object of a label that is not in the label map")
         boxes = pixel_boxes(there[:, 3:7], (width, height), bool(ids))
         truth = np.hstack([there[:, [1, 7]], boxes])
         crowd = truth[:, 1].copy() if ids else None
@@ -141,7 +158,8 @@ def _prepared(folder: Path) -> GroundTruth:
         results,
         default_image_ids([name for name, _, _ in rows]),
         ids or range(1, len(results.classes)),
-        pixels=lambda number: pixels_of(database.record(number).datum, force_color=True),
+        pixels=lambda number: pixels_of(records.record(number).datum, force_color=True),
+        coco=bool(ids),
     )
 
 
