@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_solver
 from scratchdet_caffe.cli import Parser, run
 from scratchdet_caffe.engines import DEVICES, ENGINES, load_engine
 from scratchdet_caffe.errors import UserError
@@ -31,11 +29,11 @@ from scratchdet_caffe.scoring import (
     from_files,
     from_pictures,
     from_test_net,
+    net_of,
     numbers_of,
     read_ground_truth,
     write_found,
 )
-from scratchdet_caffe.snapshots import find_snapshots
 
 EXIT_BELOW_MINIMUM = 1
 
@@ -146,49 +144,11 @@ def _sizes(text: str) -> tuple[float, float]:
     return medium, large
 
 
-def newest_weights(folder: Path, solver: pb.SolverParameter) -> Path:
-    """Return the ``.caffemodel`` of the last snapshot that ``solver`` left in ``folder``.
-
-    Raises:
-        UserError: There is none.
-    """
-    found = find_snapshots(str(folder / Path(solver.snapshot_prefix).name), ".caffemodel")
-    if not found:
-        raise UserError(
-            f"{folder}: no *_iter_N.caffemodel in it; train first "
-            f"(python -m scratchdet_caffe.train --solver {folder / 'solver.prototxt'})"
-        )
-    return found[-1]
-
-
-def locate(args: Any) -> tuple[Path, Path, Path, str]:
-    """Return net, weights, output folder, and the ap_version that the training log uses.
-
-    Raises:
-        UserError: The arguments do not say which, or a file is missing.
-    """
-    if args.job is None:
-        if not (args.model and args.weights):
-            raise UserError(
-                "give JOB_DIR, or --model test.prototxt and --weights W.caffemodel, "
-                "or --detections and --ground-truth"
-            )
-        model, weights, version = args.model, args.weights, "11point"
-    elif not args.job.is_dir():
-        raise UserError(f"{args.job}: no such folder (gen makes the folder of a job)")
-    else:
-        solver = read_solver(args.job / "solver.prototxt")
-        model = args.model or args.job / "test.prototxt"
-        weights = args.weights or newest_weights(args.job, solver)
-        version = solver.ap_version
-    if not weights.is_file():
-        raise UserError(f"{weights}: no such weights file")
-    return model, weights, args.out or (args.job or weights.parent) / "results", version
-
-
 def detections_of_net(args: Any) -> tuple[Scored, Path, dict[str, Any]]:
     """Run the net; return what to score, where to write, and where it came from."""
-    model, weights, out, version = locate(args)
+    instead = ", or --detections and --ground-truth"
+    model, weights, version = net_of(args.job, args.model, args.weights, instead)
+    out = args.out or (args.job or weights.parent) / "results"
     facts = {
         "weights": str(weights),
         "model": str(model),

@@ -15,13 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
 from scratchdet_caffe.metrics import ClassScore, Curve
+from scratchdet_caffe.report.colours import CLASS_COLOURS, class_colour
 from scratchdet_caffe.report.log import CaffeLog, Series
 
 INK, PALE, ALARM = "#2f5d8a", "#b9cde0", "#b3443c"
-_CLASS_COLOURS = (
-    "#2f7ab8", "#d9822b", "#3d9a5f", "#b8473f", "#8062a8",
-    "#8a6d4b", "#c763a0", "#5f6b76", "#a8a032", "#2ba3ad",
-)  # fmt: skip
 _STYLE: Any = {
     "font.size": 9,
     "axes.edgecolor": "#9aa5b1",
@@ -38,11 +35,6 @@ _STYLE: Any = {
 _MOST_POINTS = 1500  # more cannot be seen, and would make the page heavy
 _MOST_CLASSES = 10  # more thin lines cannot be told apart
 _MOST_NAMES = 24  # more do not fit beside the curves
-
-
-def class_colour(index: int) -> str:
-    """A colour for the class of this index (from 0), the same in curves and pictures."""
-    return _CLASS_COLOURS[index % len(_CLASS_COLOURS)]
 
 
 def training_curve(log: CaffeLog) -> Figure:
@@ -111,7 +103,7 @@ def precision_recall(scores: Mapping[str, ClassScore]) -> Figure:
                 color=INK if many else class_colour(index),
                 alpha=0.35 if many else 1,
                 linewidth=0.8 if many else 1.3,
-                linestyle="-" if many or index < len(_CLASS_COLOURS) else "--",
+                linestyle="-" if many or index < len(CLASS_COLOURS) else "--",
                 label=f"{name}  {own.ap_area:.3f}",
             )
         axes.set_xlim(0, 1.01)

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchdet_caffe.metrics import AREA, ELEVEN_POINT, ImageResult, score
+from scratchdet_caffe.report.colours import class_colour
 from scratchdet_caffe.report.curves import (
     as_data_uri,
-    class_colour,
     map_curve,
     precision_recall,
     training_curve,

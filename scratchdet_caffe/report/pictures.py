@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchdet_caffe.metrics import ImageResult
-from scratchdet_caffe.report.curves import class_colour
+from scratchdet_caffe.report.colours import class_colour
 
 SIDE = 480  # longer side of the drawing, and the most pixels that its picture keeps
 _ROOM_FOR_NAMES = 8  # with more boxes than this only scores are written, or nothing is seen

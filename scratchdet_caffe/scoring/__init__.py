@@ -3,6 +3,7 @@
 from scratchdet_caffe.scoring.deploy import DeployNet, read_deploy_net
 from scratchdet_caffe.scoring.detector import Detector
 from scratchdet_caffe.scoring.found import Found, read_found
+from scratchdet_caffe.scoring.job import net_of
 from scratchdet_caffe.scoring.scored import Scored, numbers_of, write_found
 from scratchdet_caffe.scoring.sources import (
     SOFT,
@@ -31,6 +32,7 @@ __all__ = [
     "from_pictures",
     "from_test_net",
     "make_detector",
+    "net_of",
     "numbers_of",
     "plan_views",
     "read_deploy_net",

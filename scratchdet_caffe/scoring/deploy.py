@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_net
@@ -58,7 +59,8 @@ def read_deploy_net(path: str | os.PathLike[str], nms: bool = True) -> DeployNet
     """Make a net to feed pictures to from a deploy.prototxt or a test.prototxt.
 
     A data layer gives way to an input, layers that need labels go, and no result files are
-    written.
+    written. For a net without a data layer that of the ``test.prototxt`` beside it says how
+    pictures become inputs; if there is none, SSD's own.
 
     Args:
         path: The prototxt.
@@ -89,7 +91,7 @@ def read_deploy_net(path: str | os.PathLike[str], nms: bool = True) -> DeployNet
     if not nms:
         output.nms_param.nms_threshold, output.nms_param.eta, output.keep_top_k = 1.0, 1.0, -1
     _, channels, height, width = shapes[0]
-    layer = sources[0] if sources else _plain_layer(channels)
+    layer = sources[0] if sources else _data_layer_beside(path) or _plain_layer(channels)
     return DeployNet(
         net, inputs[0].top[0], outputs[0].top[0], layer, told, (channels, height, width)
     )
@@ -124,6 +126,15 @@ def _input_for(data: pb.LayerParameter, path: str | os.PathLike[str]) -> pb.Laye
     channels = 1 if param.force_gray else 3
     layer.input_param.shape.add(dim=[1, channels, resize.height, resize.width])
     return layer
+
+
+def _data_layer_beside(path: str | os.PathLike[str]) -> pb.LayerParameter | None:
+    beside = Path(path).with_name("test.prototxt")
+    if not beside.is_file():
+        return None
+    layers = read_net(beside).layer
+    own = (x for x in layers if x.type == "AnnotatedData" and not _only_in_training(x))
+    return next(own, None)
 
 
 def _plain_layer(channels: int) -> pb.LayerParameter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -33,7 +34,7 @@ def picture(*cells: tuple[int, int, int, int], size: int = 64) -> np.ndarray:
     return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_NEAREST)
 
 
-def test_a_test_net_becomes_a_detector(files: Path) -> None:
+def test_a_test_net_becomes_a_detector(files: Path, tmp_path: Path) -> None:
     deploy = read_deploy_net(files / "test.prototxt")
     assert deploy.net.layer[0].type == "Input"
     names = {layer.name for layer in deploy.net.layer}
@@ -41,7 +42,11 @@ def test_a_test_net_becomes_a_detector(files: Path) -> None:
     assert not deploy.output.save_output_param.output_directory
     assert (deploy.data, deploy.detections, deploy.size) == ("data", "found", (32, 32))
     assert deploy.layer.transform_param.mean_value == [0]
-    assert read_deploy_net(files / "deploy.prototxt").layer.transform_param.mean_value[0] == 104
+    # A deploy net takes its mean colour from the test net beside it, else SSD's own.
+    assert read_deploy_net(files / "deploy.prototxt").layer.transform_param.mean_value == [0]
+    shutil.copy(files / "deploy.prototxt", tmp_path)
+    alone = read_deploy_net(tmp_path / "deploy.prototxt")
+    assert alone.layer.transform_param.mean_value == [104, 117, 123]
 
 
 def test_what_is_in_a_picture(files: Path) -> None:
