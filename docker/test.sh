@@ -17,7 +17,6 @@ made=()
 clean_up() {
     for container in "${made[@]}"; do buildah rm "$container" >/dev/null 2>&1 || true; done
     buildah images --format '{{.Name}}:{{.Tag}}' | grep "$name" | xargs -r buildah rmi -f >/dev/null 2>&1 || true
-    buildah images --filter dangling=true -q | xargs -r buildah rmi -f >/dev/null 2>&1 || true
     rm -rf "$work"
 }
 trap clean_up EXIT
