@@ -33,13 +33,20 @@ def draw_inputs(
     for number, (blob, shape) in enumerate(given.items()):
         random = np.random.default_rng((seed, number))
         array = random.standard_normal(shape)
-        for layer in net.layer:
-            if layer.type in _CLASSES and list(layer.bottom[1:2]) == [blob]:
-                classes = shapes[layer.bottom[0]][layer.softmax_param.axis or 1]
-                array = random.integers(0, classes, shape).astype(np.float64)
-            elif layer.type == "MultiBoxLoss" and list(layer.bottom[3:4]) == [blob]:
-                classes = layer.multibox_loss_param.num_classes
-                array = _boxes(random, shape, shapes[layer.bottom[0]][0], classes)
+        labelled = [layer for layer in net.layer if list(layer.bottom[1:2]) == [blob]]
+        boxed = [layer for layer in net.layer if list(layer.bottom[3:4]) == [blob]]
+        # Several losses may read one blob (RefineDet's two do): fit for the one that knows least.
+        classes = [
+            shapes[layer.bottom[0]][layer.softmax_param.axis or 1]
+            for layer in labelled
+            if layer.type in _CLASSES
+        ]
+        losses = [layer for layer in boxed if layer.type == "MultiBoxLoss"]
+        if classes:
+            array = random.integers(0, min(classes), shape).astype(np.float64)
+        elif losses:
+            known = min(layer.multibox_loss_param.num_classes for layer in losses)
+            array = _boxes(random, shape, shapes[losses[0].bottom[0]][0], known)
         arrays[blob] = array.astype(np.float32)
     return arrays
 

@@ -112,10 +112,9 @@ def _inputs(
         arrays.update({f"{k}/{b}": a for k in range(batches) for b, a in given.items()})
         return arrays
     shapes = {blob: arrays[f"0/{blob}"].shape for blob in frozen.recorded} | frozen.given
-    net = frozen.with_inputs(shapes)
-    known = infer(net, what.phase).blobs
+    known = infer(frozen.with_inputs(shapes), what.phase).blobs
     for k in range(batches):
-        drawn = draw_inputs(net, frozen.given, known, what.seed + k)
+        drawn = draw_inputs(frozen.net, frozen.given, known, what.seed + k)
         arrays.update({f"{k}/{blob}": array for blob, array in drawn.items()})
     return arrays
 

@@ -16,6 +16,7 @@ import scratchdet_caffe
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_text
 from scratchdet_caffe.comparison.freeze import freeze
+from scratchdet_caffe.comparison.inputs import draw_inputs
 from scratchdet_caffe.comparison.measure import (
     Tolerance,
     compare,
@@ -239,3 +240,23 @@ def test_forward_comes_before_backward_and_backward_starts_at_the_loss() -> None
     assert found is not None
     assert (found.layer, found.when) == ("b", "forward")
     assert first_difference(compare(net, one, one, 0), Tolerance()) is None
+
+
+def test_boxes_are_drawn_for_the_loss_that_knows_fewest_classes() -> None:
+    """RefineDet's two losses read the same ground truth; the ARM's knows one class."""
+    text = """
+    layer { name: "arm" type: "MultiBoxLoss" bottom: "loc" bottom: "conf" bottom: "prior"
+      bottom: "label" top: "arm" multibox_loss_param { num_classes: 2 } }
+    layer { name: "odm" type: "MultiBoxLoss" bottom: "loc" bottom: "conf" bottom: "prior"
+      bottom: "label" top: "odm" multibox_loss_param { num_classes: 21 } }"""
+    net = parse_text(text, pb.NetParameter)
+    given = {"label": (1, 1, 6, 8), "x": (2, 3)}
+    arrays = draw_inputs(net, given, {"loc": (2, 40)}, seed=1)
+    rows = arrays["label"].reshape(-1, 8)
+    assert set(rows[:, 0]) == {0, 1}
+    assert (rows[:, 1] == 1).all()
+    assert (rows[:, 3:5] < rows[:, 5:7]).all()
+    assert rows[:, 3:7].min() >= 0
+    assert rows[:, 3:7].max() <= 1
+    again = draw_inputs(net, given, {"loc": (2, 40)}, seed=1)
+    np.testing.assert_array_equal(arrays["x"], again["x"])
