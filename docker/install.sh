@@ -18,7 +18,11 @@ case $1 in
         python3 -m venv /opt/venv
         install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch
         ;;
-    package) install "$2[torch]" ;;
+    package)
+        # In the environment itself, so that what builds the package is pinned as well.
+        install hatchling
+        install --no-build-isolation "$2[torch]"
+        ;;
     # What SSD-Caffe's Python files import.
     pycaffe) install scikit-image six ;;
     *)

@@ -38,10 +38,11 @@ def test_shellcheck_finds_nothing() -> None:
 
 
 def test_the_images_pin_every_requirement_of_the_package() -> None:
+    text = (ROOT / "docker" / "constraints.txt").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = {
         line.partition("==")[0].lower()
-        for line in (ROOT / "docker" / "constraints.txt").read_text().splitlines()
+        for line in text.splitlines()
         if re.fullmatch(r"[\w-]+==[\w.]+", line)
     }
     wanted = [*project["dependencies"], *project["optional-dependencies"]["torch"]]
@@ -49,6 +50,7 @@ def test_the_images_pin_every_requirement_of_the_package() -> None:
         re.match(r"[\w-]+", text)[0].lower() for text in wanted if "python_version" not in text
     }
     assert names <= pinned
+    assert len(pinned) == sum("==" in line for line in text.splitlines())  # no name twice
     assert {"scikit-image", "scipy", "six"} <= pinned  # what pycaffe imports
 
 
