@@ -82,6 +82,14 @@ def _parser() -> argparse.ArgumentParser:
         help="under torchrun: local, each process its own statistics (default, as in Caffe); "
         "broadcast, each with the running sums of the first; sync, one for all",
     )
+    parser.add_argument(
+        "--events",
+        nargs="?",
+        type=Path,
+        const=Path(),
+        metavar="DIR",
+        help="write event files for TensorBoard (default: the folder events beside the snapshots)",
+    )
     parser.add_argument("--log", type=Path, metavar="F", help="default: train.log beside snapshots")
     data = parser.add_argument_group("data (the embedded engine's)")
     data.add_argument(
@@ -182,7 +190,12 @@ def train(args: argparse.Namespace, company: Company) -> int:
             heard = output.carried(log.baseFilename, show) if output else None
             for line in lines:
                 LOG.handle(line)
-            trace = [GradientTrace(prefix)] if args.trace_gradients else []
+            trace: list[Observer] = [GradientTrace(prefix)] if args.trace_gradients else []
+            if args.events is not None:
+                from scratchdet_caffe.training.events import Events
+
+                there = args.events if args.events.name else Path(prefix).parent / "events"
+                trace.append(Events(Path(log.baseFilename), there))
             keeper = [Keeper(args.keep)] if args.keep else []
             observers = [*progress, *trace, *observers, *keeper]
         else:

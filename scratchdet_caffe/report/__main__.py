@@ -1,4 +1,4 @@
-"""``python -m scratchdet_caffe.report``: the HTML report of a job, CSV and plots of a log."""
+"""``python -m scratchdet_caffe.report``: the page of a job, CSV, plots and events of a log."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str]) -> None:
     """Run the command."""
-    if argv[:1] == ["log"]:
-        return log_main(argv[1:])
+    if argv[:1] and argv[0] in _SUBCOMMANDS:
+        return _SUBCOMMANDS[argv[0]](argv[1:])
     parser = Parser(
         "report",
         "Write one HTML page about a job: curves, AP per class, precision and recall, pictures.\n"
-        "`report log FILE --out DIR` makes CSV and plots from any Caffe log instead.",
+        "Of any Caffe log, `report log FILE` makes CSV and plots, `report events FILE` files for\n"
+        "TensorBoard; `report watch RUN` shows a run on the terminal while it goes on.",
         "python -m scratchdet_caffe.report models/root_resnet18/shapes/mini_128",
     )
     parser.add_argument("job", type=Path, metavar="JOB_DIR", help="the folder of a job")
@@ -100,6 +101,47 @@ def log_main(argv: Sequence[str]) -> None:
     print("\n".join(str(path) for path in made))
     return None
 
+
+def watch_main(argv: Sequence[str]) -> None:
+    """Run ``report watch``."""
+    parser = Parser(
+        "report watch",
+        "Show a training run on the terminal until it ends: how far it is, loss, tests, alarms.",
+        "python -m scratchdet_caffe.report watch models/root_resnet18/shapes/mini_128",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a job, or a log")
+    parser.add_argument(
+        "--every", type=float, default=2.0, metavar="S", help="seconds (default: 2)"
+    )
+    parser.add_argument("--once", action="store_true", help="show it once and end")
+    args = parser.parse_args(argv)
+    if args.every <= 0:
+        raise UserError(f"--every must be above 0, not {args.every:g}")
+    from rich.console import Console
+
+    from scratchdet_caffe.report.watch import watch
+
+    watch(args.run, Console(), args.every, args.once)
+
+
+def events_main(argv: Sequence[str]) -> None:
+    """Run ``report events``."""
+    parser = Parser(
+        "report events",
+        "Write TensorBoard's event files from a Caffe log (train --events does while it trains).",
+        "python -m scratchdet_caffe.report events train.log --out events",
+    )
+    parser.add_argument("log", type=Path, metavar="FILE", help="any Caffe log")
+    parser.add_argument("--out", type=Path, default=Path("events"), help="default: events")
+    args = parser.parse_args(argv)
+    from scratchdet_caffe.report.events import EventWriter
+
+    log, writer = read_log(args.log), EventWriter(args.out)
+    print(f"{args.out}: {writer.update(log)} points")
+    writer.close()
+
+
+_SUBCOMMANDS = {"log": log_main, "watch": watch_main, "events": events_main}
 
 if __name__ == "__main__":
     run("report", main)

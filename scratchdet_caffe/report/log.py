@@ -55,6 +55,8 @@ class CaffeLog:
         seconds: Length of all runs together.
         runs: How often ``Solving`` was said.
         done: The last run ended with "Optimization Done.".
+        stopped: A signal stopped it before its end.
+        alarms: Warnings and errors of the last run, the newest last.
         fatal: Text of the check that stopped the process, or None.
     """
 
@@ -68,6 +70,8 @@ class CaffeLog:
     seconds: float
     runs: int
     done: bool
+    stopped: bool
+    alarms: tuple[str, ...]
     fatal: str | None
 
 
@@ -120,6 +124,7 @@ _NUMBER = r"(?P<value>[-+]?(?:\d+\.?\d*(?:e[-+]?\d+)?|nan|inf))"
 _ITERATION = r"Iteration (?P<iteration>\d+)(?: \([^)]*\))?, "  # later Caffes put the speed here
 _OUTPUT = r" net output #(?P<index>\d+): (?P<name>.+?) = "
 
+_MOST_ALARMS = 20
 _Points = dict[int, tuple[float, float]]  # iteration -> seconds, value
 
 
@@ -135,7 +140,8 @@ class LogReader:
         self.net = ""
         self.points: dict[tuple[str | int, ...], _Points] = {("loss",): {}, ("lr",): {}}
         self.snapshots: dict[int, str] = {}
-        self.runs, self.done, self.fatal = 0, False, ""
+        self.runs, self.done, self.stopped, self.fatal = 0, False, False, ""
+        self.alarms: list[str] = []
         self.now: datetime | None = None
         self.start: datetime | None = None  # of this run
         self.before = 0.0  # seconds of the runs before this one
@@ -158,6 +164,7 @@ class LogReader:
                 (r"Snapshotting to .*? file (?P<path>.*_iter_(?P<iteration>\d+).*)", self.on_model),
                 (r"Solving (?P<net>.*)", self.on_solving),
                 (r"Optimization Done\.", self.on_done),
+                (r"Optimization stopped early\.", self.on_stopped),
             )
         ]
 
@@ -176,10 +183,13 @@ class LogReader:
         self.start = self.start or self.now
         if head["severity"] == "F":
             self.fatal = head["text"].strip()
-        for pattern, rule in self.rules:
-            if found := pattern.match(head["text"]):
-                rule(found)
-                return
+        matches = ((pattern.match(head["text"]), rule) for pattern, rule in self.rules)
+        found, rule = next((pair for pair in matches if pair[0]), (None, None))
+        if found and rule:
+            rule(found)
+        # A warning that a rule knows, of a class without detections say, is no alarm.
+        if head["severity"] == "E" or (head["severity"] == "W" and not found):
+            self.alarms = [*self.alarms[-_MOST_ALARMS + 1 :], head["text"].strip()]
 
     def tick(self) -> None:
         if self.now and self.start:
@@ -214,6 +224,7 @@ class LogReader:
         self.before, self.start = (self.seconds if self.runs else 0.0), self.now
         self.net, self.resumed, self.done, self.fatal = found["net"].strip(), True, False, ""
         self.runs += 1
+        self.stopped, self.alarms = False, []
 
     def on_loss(self, found: re.Match[str]) -> None:
         self.at(found["iteration"])
@@ -261,6 +272,10 @@ class LogReader:
         self.tick()
         self.done = True
 
+    def on_stopped(self, found: re.Match[str]) -> None:
+        self.tick()
+        self.stopped = True
+
     def log(self) -> CaffeLog:
         """Return everything read."""
         train: dict[str, Series] = {}
@@ -285,7 +300,9 @@ class LogReader:
             snapshots=self.snapshots,
             seconds=self.seconds,
             runs=self.runs,
-            done=self.done,
+            done=self.done and not self.stopped,
+            stopped=self.stopped,
+            alarms=tuple(self.alarms),
             fatal=self.fatal or None,
         )
 

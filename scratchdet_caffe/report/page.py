@@ -22,6 +22,7 @@ from scratchdet_caffe.report.curves import (
 )
 from scratchdet_caffe.report.job import JobFolder
 from scratchdet_caffe.report.pictures import draw
+from scratchdet_caffe.report.words import duration
 
 Picture = tuple[ImageResult, npt.NDArray[np.uint8]]
 MIN_SCORE = 0.5  # of the boxes that are drawn
@@ -128,12 +129,3 @@ def _links(job: JobFolder, at: Path | None) -> list[tuple[str, str]]:
         (name, Path(os.path.relpath((job.path / name).resolve(), base)).as_posix())
         for name in job.files
     ]
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as ``42 s``, ``3 min 5 s`` or ``7 h 12 min``."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 1:
-        return f"{rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
