@@ -7,6 +7,7 @@ import sys
 
 from scratchdet_caffe.analysis.diff import compare
 from scratchdet_caffe.analysis.diff_text import comparisons_json, comparisons_text
+from scratchdet_caffe.analysis.draw import draw
 from scratchdet_caffe.analysis.lint import Severity, lint
 from scratchdet_caffe.analysis.lint_text import findings_json, findings_text
 from scratchdet_caffe.analysis.read import read_net_file
@@ -16,6 +17,7 @@ from scratchdet_caffe.analysis.view import NetView, view_net
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.shapes import Shape
 from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.files import write_text
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +50,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "status 1 on errors",
     )
     tools.add_argument("--strict", action="store_true", help="--lint: status 1 on warnings, too")
+    tools.add_argument(
+        "--draw",
+        nargs=2,
+        metavar=("NET", "OUT.svg"),
+        help="draw stages, sources and heads, with shapes; blocks that repeat are drawn once",
+    )
     tools.add_argument("--phase", choices=("TRAIN", "TEST"), help="the net of this phase")
     tools.add_argument(
         "--stage", action="append", default=[], help="a stage of NetState rules; may be repeated"
@@ -75,6 +83,13 @@ def run_tool(args: argparse.Namespace) -> int | None:
         return int(any(comparison.differences for comparison in comparisons))
     if args.lint:
         return _lint(args)
+    if args.draw:
+        net, picture = args.draw
+        if not picture.endswith(".svg"):
+            raise UserError(f"--draw: '{picture}' must end in .svg, the format it is drawn in")
+        write_text(picture, draw(_view(args, net)))
+        print(f"wrote {picture}")
+        return 0
     return None
 
 

@@ -1,9 +1,11 @@
 """Receptive fields and strides: which pixels of the input one cell of a map depends on.
 
-The field of a cell is followed backwards, layer by layer, as an interval of cells on each axis.
-That is exact for dilation, pooling and deconvolution; where several paths meet, the field is the
-interval around all of theirs. (Only where a deconvolution leaves cells empty and a dilation skips
-others, it may come out larger.) Maps count as unbounded, so a field may exceed the picture.
+A cell depends on an interval of cells on each axis. Behind windows alone, that of cell i begins
+and ends at a multiple of i, found once for each map. Behind a deconvolution it differs from cell
+to cell, and is followed backwards, layer by layer. Both are exact for dilation and pooling; where
+several paths meet, the field is the interval around all of theirs. (Only where a deconvolution
+leaves cells empty and a dilation skips others, it may come out larger.) Maps count as unbounded,
+so a field may exceed the picture.
 """
 
 from __future__ import annotations
@@ -98,7 +100,7 @@ def fields(view: NetView) -> dict[int, Field]:
     Values without are left out: predictions put in rows, priors, losses, and what lies behind a
     layer of a type that is not known.
     """
-    high, wide = ([_step(layer, axis) for layer in view.layers] for axis in range(2))
+    high, wide = (_Axis(view, axis) for axis in range(2))
     found: dict[int, Field] = {}
     for layer in view.layers:
         bottoms = layer.node.bottoms
@@ -109,52 +111,82 @@ def fields(view: NetView) -> dict[int, Field]:
             if layer.type in _CELLWISE and len(bottoms) == 1 and bottoms[0] in found:
                 found[value] = found[bottoms[0]]
                 continue
-            one = _side(view, high, value)
-            other = one if high == wide else _side(view, wide, value)
+            one = high.field(value)
+            other = one if high.steps == wide.steps else wide.field(value)
             if one and other:
                 found[value] = Field((one[0], other[0]), (one[1], other[1]))
     return found
 
 
-def _side(
-    view: NetView, steps: Sequence[_Step | None], value: int
-) -> tuple[float, Fraction] | None:
-    """Return field size and stride of ``value`` on one axis, or None."""
-    # Behind deconvolutions, cells see intervals of several sizes in turn.
-    before = steps[: view.makers[value] + 1]
-    strides = [step.stride for step in before if isinstance(step, _Upsampling)]
-    period = min(math.prod(strides), _LONGEST_PERIOD)
-    spans = [_span(view, steps, value, cell) for cell in range(period)]
-    known = [span for span in spans if span is not None]
-    first = next((cell for cell, span in enumerate(spans) if span != _NOTHING), None)
-    if len(known) < len(spans) or first is None:
-        return None
-    size = max(last - start for start, last in known) + 1
-    after = _span(view, steps, value, first + period) or _NOTHING
-    moved = after[0] - known[first][0]
-    return size, Fraction(int(moved), period) if math.isfinite(moved) else Fraction(0)
+class _Axis:
+    """Receptive fields on one axis.
 
+    Attributes:
+        steps: What each layer does; None if its tops have no field.
+        straight: Of values behind windows alone: (stride, first, last), so that cell i depends
+            on the input from i * stride + first to i * stride + last.
+    """
 
-def _span(view: NetView, steps: Sequence[_Step | None], value: int, cell: int) -> Interval | None:
-    """Return the interval of the inputs that ``cell`` of ``value`` depends on; None if unknown."""
-    asked: dict[int, Interval] = {value: (cell, cell)}
-    inputs = [_NOTHING]
-    for index in range(view.makers[value], -1, -1):
-        node, step = view.layers[index].node, steps[index]
-        wanted = [asked.pop(top) for top in node.tops if top in asked]
-        span = _around([_NOTHING, *wanted])
-        if span == _NOTHING:
-            continue
-        if not node.bottoms:
-            inputs.append(span)
-            continue
-        if step is None:
+    def __init__(self, view: NetView, axis: int) -> None:
+        self.view = view
+        self.steps = [_step(layer, axis) for layer in view.layers]
+        self.straight: dict[int, tuple[int, float, float]] = {}
+        for layer, step in zip(view.layers, self.steps):
+            ways = [self.straight.get(value) for value in _read(layer)]
+            strides = {way[0] for way in ways if way}
+            if not layer.bottoms:
+                self.straight.update(dict.fromkeys(layer.node.tops, (1, 0, 0)))
+            elif isinstance(step, _Sliding) and None not in ways and len(strides) == 1:
+                (stride,) = strides
+                first, last = _around([way[1:] for way in ways if way])
+                reach = (first - stride * step.pad, last + stride * (step.extent - step.pad))
+                own = (stride * step.stride, *reach)
+                self.straight.update(dict.fromkeys(layer.node.tops, own))
+
+    def field(self, value: int) -> tuple[float, Fraction] | None:
+        """Return size and stride of the field of ``value``, or None."""
+        if value in self.straight:
+            stride, first, last = self.straight[value]
+            return last - first + 1, Fraction(stride)
+        # Behind deconvolutions, cells see intervals of several sizes in turn.
+        before = self.steps[: self.view.makers[value] + 1]
+        strides = [step.stride for step in before if isinstance(step, _Upsampling)]
+        period = min(math.prod(strides), _LONGEST_PERIOD)
+        spans = [self._span(value, cell) for cell in range(period)]
+        known = [span for span in spans if span is not None]
+        some = next((cell for cell, span in enumerate(spans) if span != _NOTHING), None)
+        if len(known) < len(spans) or some is None:
             return None
-        span = step.bottom(*span) if math.isfinite(span[0]) else _WHOLE
-        # A Crop takes only the size of its second bottom.
-        for bottom in node.bottoms[: 1 if node.layer.type == "Crop" else None]:
-            asked[bottom] = _around([asked.get(bottom, _NOTHING), span])
-    return _around(inputs)
+        size = max(last - first for first, last in known) + 1
+        after = self._span(value, some + period) or _NOTHING
+        moved = after[0] - known[some][0]
+        return size, Fraction(int(moved), period) if math.isfinite(moved) else Fraction(0)
+
+    def _span(self, value: int, cell: int) -> Interval | None:
+        """Return the interval of inputs that ``cell`` of ``value`` depends on; None if unknown."""
+        asked: dict[int, Interval] = {value: (cell, cell)}
+        inputs = [_NOTHING]
+        while asked:
+            index = max(self.view.makers[top] for top in asked)
+            layer, step = self.view.layers[index], self.steps[index]
+            span = _around([_NOTHING, *(asked.pop(top, _NOTHING) for top in layer.node.tops)])
+            if span == _NOTHING:
+                continue
+            if step is None:
+                return None
+            first, last = step.bottom(*span) if math.isfinite(span[0]) else _WHOLE
+            for bottom in _read(layer):
+                if bottom in self.straight and first <= last:
+                    stride, start, end = self.straight[bottom]
+                    inputs.append((first * stride + start, last * stride + end))
+                else:
+                    asked[bottom] = _around([asked.get(bottom, _NOTHING), (first, last)])
+        return _around(inputs)
+
+
+def _read(layer: LayerView) -> list[int]:
+    """Return the values whose cells ``layer`` reads: a Crop takes only its second one's size."""
+    return layer.node.bottoms[: 1 if layer.type == "Crop" else None]
 
 
 def _around(spans: Sequence[Interval]) -> Interval:
