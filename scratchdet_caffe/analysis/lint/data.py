@@ -108,7 +108,7 @@ def augmentation(net: Net) -> Iterator[Hit]:
     WARNING,
     why="every round of tests sees other pictures, so scores cannot be compared",
     do="leave augmentation to the training net",
-    known="Caffe's data_transformer.cpp, which does not ask for the phase of all of these",
+    known="Caffe's data_transformer.cpp, which mirrors in either phase",
 )
 def random_test_data(net: Net) -> Iterator[Hit]:
     """A test net whose pictures are mirrored, cropped, distorted or expanded at random."""

@@ -51,7 +51,7 @@ def loss_term_off(net: Net) -> Iterator[Hit]:
     ERROR,
     why="scores of one class are read as another's, without a word",
     do="use one number everywhere: all classes and the background",
-    known="weiliu89/caffe#527 and others who trained on their own classes",
+    known="Caffe's detection_output_layer.cpp, which compares sizes only",
 )
 def class_count(net: Net) -> Iterator[Hit]:
     """Layers of one net that count the classes differently."""
@@ -92,7 +92,7 @@ def label_maps(net: Net) -> dict[str, list[str]]:
     ERROR,
     why="labels beyond num_classes end the training or are never found",
     do="make num_classes of the loss, the outputs and conf one more than the label map's classes",
-    known="weiliu89/caffe#527 and others who trained on their own classes",
+    known="sfzhang15/RefineDet#61 and #87 (mis-labelled databases)",
 )
 def label_map(net: Net) -> Iterator[Hit]:
     """A label map that is wrong, or that has another number of classes than the net."""

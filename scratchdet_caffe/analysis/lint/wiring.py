@@ -73,7 +73,7 @@ def shapes(net: Net) -> Iterator[Hit]:
     why="it is computed for nothing, gets no gradient, and every one of its values is an output "
     "that Caffe prints at each display",
     do="remove the layer, read the blob, or feed it to a Silence layer",
-    known="the release's generator, whose last sum nobody read",
+    known="Caffe's net.cpp, to which a blob that nobody reads is an output",
 )
 def unread_top(net: Net) -> Iterator[Hit]:
     """A top that nobody reads and that is no loss, score or detection."""
@@ -94,7 +94,7 @@ def unread_top(net: Net) -> Iterator[Hit]:
     WARNING,
     why="the layer never learns: weight decay alone moves its weights, towards 0",
     do="remove it, let a loss depend on it, or say so with lr_mult: 0",
-    known="the release's generator; Caffe's net.cpp (layers that contribute to the loss)",
+    known="Caffe's net.cpp (layers that contribute to the loss)",
 )
 def no_gradient(net: Net) -> Iterator[Hit]:
     """A layer with weights that no loss depends on."""
