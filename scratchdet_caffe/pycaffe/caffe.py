@@ -6,6 +6,7 @@ import argparse
 import signal
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 
@@ -20,12 +21,19 @@ from scratchdet_caffe.pycaffe.logs import LOG, log_to_stderr
 from scratchdet_caffe.pycaffe.net import Net
 from scratchdet_caffe.pycaffe.solver import Solver
 from scratchdet_caffe.pycaffe.timing import LayerTimer
+from scratchdet_caffe.torchrun import is_first, joined, local_rank, local_world, started
+from scratchdet_caffe.training.company import Company
 from scratchdet_caffe.training.run import Run
 from scratchdet_caffe.training.signals import EFFECTS, Signals
 
 
 def _choose_device(gpu: str, fallback: int | None = None) -> None:
     """Compute on the GPU that ``-gpu`` names, on ``fallback``, or on the CPU."""
+    if started() and gpu:
+        chosen = gpu.split(",") if gpu != "all" else list(map(str, range(local_world())))
+        if local_rank() >= len(chosen):
+            raise UserError(f"-gpu {gpu} names {len(chosen)} GPUs for {local_world()} processes")
+        gpu = chosen[local_rank()]
     if gpu == "all" and torch.cuda.device_count() == 1:
         gpu = "0"
     if "," in gpu or gpu == "all":
@@ -57,6 +65,13 @@ def train(args: argparse.Namespace) -> int:
     param.train_state.stage.extend(_stages(args))
     on_gpu = param.solver_mode == pb.SolverParameter.GPU
     _choose_device(args.gpu, param.device_id if on_gpu else None)
+    with joined(mode.device().type) as company:
+        _train(args, param, company)
+    LOG.info(glog.DONE)  # Caffe's command says so too, after its solver
+    return 0
+
+
+def _train(args: argparse.Namespace, param: pb.SolverParameter, company: Company) -> None:
     solver = Solver(param)
     if args.snapshot:
         LOG.info(glog.resuming(args.snapshot))
@@ -69,11 +84,10 @@ def train(args: argparse.Namespace) -> int:
     Run(
         solver,
         param,
-        signals=Signals(args.sigint_effect, args.sighup_effect),
+        signals=Signals(args.sigint_effect, args.sighup_effect, patient=started()),
+        company=company,
         saves=lambda number: param.snapshot_after_train or number == signal.SIGTERM,
     ).go()
-    LOG.info(glog.DONE)  # Caffe's command says so too, after its solver
-    return 0
 
 
 def test(args: argparse.Namespace) -> int:
@@ -213,7 +227,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"Unknown action: {args.action} (available: {', '.join(ACTIONS)})")
     if args.iterations < 1:
         raise UserError("-iterations must be at least 1")
-    with log_to_stderr():
+    with log_to_stderr() if is_first() else nullcontext():
         return ACTIONS[args.action](args)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from scratchdet_caffe.errors import UserError
+from scratchdet_caffe.snapshots import newest_complete
 from scratchdet_caffe.training import Diverged, Observer, Run
 
 
@@ -107,6 +108,25 @@ def test_a_stop_right_after_a_snapshot_does_not_write_it_again(
     assert Run(solver, param, [Diary(("gradients", 5, signal.SIGINT))]).go() == 128 + signal.SIGINT
     assert capsys.readouterr().err == "train: SIGINT: stopping\n"
     assert Path("snap_iter_6.solverstate").is_file()
+
+
+def test_a_signal_while_a_snapshot_is_written_lets_it_be_finished(
+    make: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    solver, param = make(snapshot=3)
+    replace, moved = os.replace, []
+
+    def move(*arguments: Any) -> None:
+        moved.append(arguments)
+        if len(moved) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        replace(*arguments)
+
+    monkeypatch.setattr(os, "replace", move)
+    assert Run(solver, param).go() == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "train: SIGTERM: stopping\n"
+    assert newest_complete("snap") == (Path("snap_iter_3.solverstate"), [])
+    assert not list(Path().glob("snap_iter_[!3]*"))
 
 
 def test_hangup_writes_a_snapshot_and_goes_on(make: Any) -> None:
