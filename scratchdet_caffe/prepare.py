@@ -16,9 +16,10 @@ from scratchdet_caffe.data import annoset, summary
 from scratchdet_caffe.data.build import BAD, SKIPPED, Dataset, Examined, build_dataset, examine
 from scratchdet_caffe.data.cocoset import SPLITS, CocoFolder
 from scratchdet_caffe.data.convert import Encoding
+from scratchdet_caffe.data.crops import write_crops
 from scratchdet_caffe.data.labelfiles import READERS
 from scratchdet_caffe.data.samples import nothing
-from scratchdet_caffe.data.shapes import write_shapes
+from scratchdet_caffe.data.shapes import SIDES, TINY_SHARE, Drawing, write_shapes
 from scratchdet_caffe.data.sheet import write_sheet
 from scratchdet_caffe.data.vocset import (
     VOC_SPLITS,
@@ -62,7 +63,25 @@ def parser() -> argparse.ArgumentParser:
     shapes.add_argument("--train", type=int, default=1000, help="training pictures (1000)")
     shapes.add_argument("--test", type=int, default=200, help="test pictures (200)")
     shapes.add_argument("--size", type=int, default=96, help="width and height in pixels (96)")
+    shapes.add_argument(
+        "--sides", type=float, nargs=2, metavar=("LOW", "HIGH"), default=SIDES,
+        help="shares of the picture between which sides are drawn (0.22 0.6)",
+    )  # fmt: skip
+    shapes.add_argument(
+        "--tiny", type=float, default=TINY_SHARE, metavar="SHARE",
+        help="share of the shapes that are tiny and difficult (0.1)",
+    )  # fmt: skip
     shapes.set_defaults(command=_shapes, skip_bad=False)
+
+    crops = source(
+        "crops",
+        "cut the objects out of a dataset, to pretrain on",
+        "Writes train.txt and test.txt with lines 'picture label', for ImageData layers, and the "
+        "pictures into --out.",
+    )
+    crops.add_argument("--dataset", type=Path, required=True, help="a folder that prepare made")
+    crops.add_argument("--size", type=int, default=32, help="width and height in pixels (32)")
+    crops.set_defaults(command=_crops)
 
     voc = source("voc", "convert a VOC folder")
     _add_root(voc, "a VOCdevkit, or any folder with JPEGImages, Annotations and ImageSets/Main")
@@ -77,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     _add_pictures(coco)
     _add_classes(coco)
     coco.set_defaults(command=_coco)
-    for writer in (shapes, voc, coco):
+    for writer in (shapes, crops, voc, coco):
         writer.add_argument("--out", type=Path, required=True, help="folder to write")
     for writer in (voc, coco):
         writer.add_argument(
@@ -108,7 +127,7 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_list(lists)
     lists.set_defaults(command=_list)
-    for command in (shapes, voc, coco, check, lists):
+    for command in (shapes, crops, voc, coco, check, lists):
         command.add_argument("--seed", type=int, default=0, help="seed of the order (0)")
     return main_parser
 
@@ -166,9 +185,16 @@ def _add_list(command: argparse.ArgumentParser) -> None:
 
 def _shapes(options: argparse.Namespace) -> None:
     root = options.out / "VOCdevkit" / "shapes"
-    write_shapes(root, options.train, options.test, options.size, options.seed)
+    drawing = Drawing(options.size, options.seed, tuple(options.sides), options.tiny)
+    write_shapes(root, options.train, options.test, drawing)
     train, test = (voc_samples(root, [(root, name)]) for name in ("trainval", "test"))
     _build(options, Dataset(root, train, test, None, options.seed))
+
+
+def _crops(options: argparse.Namespace) -> None:
+    counts = write_crops(options.dataset, options.out, options.size, options.seed)
+    lists = ", ".join(f"{name} ({count} pictures)" for name, count in counts.items())
+    print(f"wrote {options.out}/: {lists}, classes.txt")
 
 
 def _voc(options: argparse.Namespace) -> None:

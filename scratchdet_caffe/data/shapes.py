@@ -1,9 +1,9 @@
 """A synthetic detection set in VOC layout: five kinds of shapes on textured grounds.
 
 Form alone tells the classes apart: colour, texture, rotation and contrast are drawn alike for
-all. Sides are log-uniform from 0.22 to 0.6 of the picture (before an aspect ratio between 0.8
-and 1.25); one in ten is tiny, 0.07 to 0.11, and marked difficult, as is what is mostly hidden
-behind other shapes. A picture holds one to five shapes.
+all. Sides are log-uniform, by default from 0.22 to 0.6 of the picture (before an aspect ratio
+between 0.8 and 1.25); one in ten is tiny, 0.07 to 0.11, and marked difficult, as is what is mostly
+hidden behind other shapes. A picture holds one to five shapes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ Floats = npt.NDArray[np.float32]
 CLASSES = ("circle", "ring", "square", "star", "triangle")
 
 SMALLEST, LARGEST = 32, 4096  # pictures, pixels a side
+SHORTEST, LONGEST = 4, 0.7  # sides of shapes: pixels, and share of the picture
 SIDES, TINY_SIDES = (0.22, 0.6), (0.07, 0.11)
 TINY_SHARE = 0.1
 MOST_COVERED = 0.15  # of a shape by one drawn over it
@@ -36,30 +37,62 @@ CONTRAST = 60  # least distance of mean grey between a shape and the ground behi
 JPEG_QUALITY = 92
 
 
-def write_shapes(folder: Path, train: int, test: int, size: int, seed: int) -> None:
+@dataclass(frozen=True)
+class Drawing:
+    """How pictures are drawn.
+
+    Attributes:
+        size: Width and height of each, pixels.
+        seed: Every picture is a function of (seed, its number) alone.
+        sides: Shares of the picture between which the sides of shapes are drawn.
+        tiny: Share of the shapes that are tiny, and difficult.
+
+    Raises:
+        UserError: A number is too small or too large.
+    """
+
+    size: int
+    seed: int
+    sides: tuple[float, float] = SIDES
+    tiny: float = TINY_SHARE
+
+    def __post_init__(self) -> None:
+        low, high = self.sides
+        if not SMALLEST <= self.size <= LARGEST:
+            raise UserError(f"shapes: pictures of {SMALLEST} to {LARGEST} pixels, not {self.size}")
+        if not SHORTEST / self.size <= low <= high <= LONGEST:
+            raise UserError(
+                f"shapes: sides of {SHORTEST / self.size:.3g} ({SHORTEST} pixels) to {LONGEST} of "
+                f"the picture, the lower one first, not {low:g} to {high:g}"
+            )
+        if not 0 <= self.tiny <= 1:
+            raise UserError(f"shapes: the share of tiny shapes is {self.tiny:g}, but is 0 to 1")
+
+
+def write_shapes(folder: Path, train: int, test: int, drawing: Drawing) -> None:
     """Write the set to ``folder``: JPEGImages, Annotations, ImageSets/Main/{trainval,test}.txt.
 
     Args:
         folder: Written aside first; an older one is replaced.
         train: Pictures for training.
         test: Pictures for testing.
-        size: Width and height of each, pixels.
-        seed: Every picture is a function of (seed, its number) alone.
+        drawing: How they are drawn.
 
     Raises:
-        UserError: A number is too small or too large, or the folder cannot be written.
+        UserError: A set without pictures, or the folder cannot be written.
     """
-    if min(train, test) < 1 or not SMALLEST <= size <= LARGEST:
-        raise UserError(
-            f"shapes: at least one picture in each set, of {SMALLEST} to {LARGEST} pixels"
-        )
+    if min(train, test) < 1:
+        raise UserError("shapes: at least one picture in each set")
+    size = drawing.size
     with folder_aside(folder) as aside:
         for name in ("JPEGImages", "Annotations"):
             (aside / name).mkdir()
         stems = [f"shapes_{number:06d}" for number in range(train + test)]
         for number, stem in enumerate(tracked(stems, len(stems), "drawing shapes")):
-            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((seed, number))))
-            picture, objects = draw_picture(size, rng)
+            sequence = np.random.SeedSequence((drawing.seed, number))
+            picture, objects = draw_picture(
+                drawing, np.random.Generator(np.random.Philox(sequence))
+            )
             jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
             (aside / "JPEGImages" / f"{stem}.jpg").write_bytes(jpeg.tobytes())
             (aside / "Annotations" / f"{stem}.xml").write_text(_xml(stem, size, objects))
@@ -81,12 +114,13 @@ class _Shape:
         return Object(self.name, self.box, self.tiny or hidden)
 
 
-def draw_picture(size: int, rng: np.random.Generator) -> tuple[Pixels, list[Object]]:
+def draw_picture(drawing: Drawing, rng: np.random.Generator) -> tuple[Pixels, list[Object]]:
     """Draw one picture ``(size, size, 3)`` and return it with its objects."""
+    size = drawing.size
     canvas = _ground(size, rng)
     shapes: list[_Shape] = []
     for _ in range(int(rng.integers(1, 6))):
-        shape = _placed(size, shapes, rng)
+        shape = _placed(drawing, shapes, rng)
         if shape is None:
             continue
         behind = float((canvas.mean(axis=2) * shape.mask).sum()) / shape.pixels
@@ -100,10 +134,11 @@ def draw_picture(size: int, rng: np.random.Generator) -> tuple[Pixels, list[Obje
     return picture, [shape.as_object() for shape in shapes]
 
 
-def _placed(size: int, others: list[_Shape], rng: np.random.Generator) -> _Shape | None:
+def _placed(drawing: Drawing, others: list[_Shape], rng: np.random.Generator) -> _Shape | None:
     """Return a shape at a place where it does not hide too much, or None if there is none."""
-    name, tiny = CLASSES[int(rng.integers(len(CLASSES)))], rng.random() < TINY_SHARE
-    low, high = TINY_SIDES if tiny else SIDES
+    size = drawing.size
+    name, tiny = CLASSES[int(rng.integers(len(CLASSES)))], rng.random() < drawing.tiny
+    low, high = TINY_SIDES if tiny else drawing.sides
     side = size * math.exp(rng.uniform(math.log(low), math.log(high)))
     for _ in range(20):
         mask = _mask(name, side, size, rng)
