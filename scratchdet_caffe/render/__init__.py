@@ -5,7 +5,13 @@
 ``differing_file``.
 """
 
-from scratchdet_caffe.render.files import differing_file, job_files, write_files, write_job
+from scratchdet_caffe.render.files import (
+    differing_file,
+    job_files,
+    write_classifier,
+    write_files,
+    write_job,
+)
 from scratchdet_caffe.render.published import published_files
 from scratchdet_caffe.render.templates import render, template_folder
 
@@ -15,6 +21,7 @@ __all__ = [
     "published_files",
     "render",
     "template_folder",
+    "write_classifier",
     "write_files",
     "write_job",
 ]

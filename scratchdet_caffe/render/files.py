@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from scratchdet_caffe.experiment import Job
+from scratchdet_caffe.experiment.classifier import Classifier
 from scratchdet_caffe.files import write_text
 from scratchdet_caffe.render.templates import render
 
@@ -45,6 +46,17 @@ def write_files(files: Mapping[Path, str]) -> None:
         write_text(path, text)
         if path.suffix == ".sh":
             path.chmod(0o755)
+
+
+def write_classifier(net: Classifier) -> None:
+    """Write ``train.prototxt`` and ``solver.prototxt`` of ``net`` into its folder.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    folder = Path(net.folder)
+    write_text(folder / "train.prototxt", render("classifier.prototxt.j2", net=net))
+    write_text(folder / "solver.prototxt", render("classifier_solver.prototxt.j2", net=net))
 
 
 def differing_file(files: Mapping[Path, str]) -> Path | None:
