@@ -35,7 +35,7 @@ def build(kind: type[T], table: Mapping[str, Any], source: str, path: str = "") 
     for name, field in fields.items():
         if name in table:
             values[name] = _value(hints[name], table[name], source, _join(path, name))
-        elif field.default is dataclasses.MISSING:
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise UserError(f"{source}: '{_join(path, name)}' is missing")
     return kind(**values)
 
@@ -47,6 +47,9 @@ def _value(kind: Any, value: Any, source: str, path: str) -> Any:
         return build(typing.cast("type[Any]", kind), value, source, path)
     if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
         return tuple(_value(typing.get_args(kind)[0], item, source, path) for item in value)
+    if typing.get_origin(kind) is dict and isinstance(value, Mapping):
+        each = typing.get_args(kind)[1]
+        return {word: _value(each, item, source, _join(path, word)) for word, item in value.items()}
     if kind is float and type(value) is int:
         return float(value)
     if not isinstance(kind, type) or type(value) is not kind:
@@ -57,6 +60,8 @@ def _value(kind: Any, value: Any, source: str, path: str) -> Any:
 def _wanted(kind: Any) -> str:
     if typing.get_origin(kind) is tuple:
         return f"a list, each {_wanted(typing.get_args(kind)[0])}"
+    if typing.get_origin(kind) is dict:
+        return f"a table, each {_wanted(typing.get_args(kind)[1])}"
     if dataclasses.is_dataclass(kind):
         return "a table of " + ", ".join(f.name for f in dataclasses.fields(kind))
     words = {float: "a number", int: "a whole number", bool: "true or false", str: "a word"}
