@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-
-from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.caffeproto import read_net
 from scratchdet_caffe.cli import Parser, run
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.files import write_text, written_aside
 from scratchdet_caffe.report.export import csv_tables
-from scratchdet_caffe.report.job import JobFolder, read_job
+from scratchdet_caffe.report.job import read_job
 from scratchdet_caffe.report.log import read_log
 
 # matplotlib and OpenCV are imported by what needs them, so that --help answers at once.
-if TYPE_CHECKING:
-    from scratchdet_caffe.report.page import Picture
 
 
 def main(argv: Sequence[str]) -> None:
@@ -40,39 +33,13 @@ def main(argv: Sequence[str]) -> None:
     )
     args = parser.parse_args(argv)
     from scratchdet_caffe.report.page import render_page
+    from scratchdet_caffe.report.samples import some_pictures
 
     job = read_job(args.job)
     out = args.out or args.job / "report.html"
     write_text(out, render_page(job, some_pictures(job, args.pictures), out))
     print(f"report: {out}")
     return None
-
-
-def some_pictures(job: JobFolder, count: int) -> list[Picture]:
-    """Return ``count`` images, evenly over the scored test set, with their pixels.
-
-    Without results, or where the database is not at hand, there are none.
-    """
-    from scratchdet_caffe.data.pixels import pixels_of
-    from scratchdet_caffe.data.sources import open_records
-
-    model = job.path / "test.prototxt"
-    if job.results is None or not model.exists() or count < 1:
-        return []
-    net = read_net(model)
-    layers = [layer for layer in net.layer if layer.type == "AnnotatedData"]
-    source = layers[0].data_param.source if layers else ""
-    if not Path(source or "nowhere").exists():
-        print(f"report: no pictures: {source or 'the database'} is not here")
-        return []
-    database, images = open_records(layers[0], pb.TEST), job.results.images
-    if len(database) != len(images):
-        raise UserError(
-            f"{source} holds {len(database)} images, but {job.path}/results/detections.json "
-            f"has {len(images)}: run evaluate again"
-        )
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round())
-    return [(images[int(i)], pixels_of(database.record(int(i)).datum)) for i in chosen]
 
 
 def log_main(argv: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from scratchdet_caffe.report.colours import CLASS_COLOURS, class_colour
 from scratchdet_caffe.report.log import CaffeLog, Series
 
 INK, PALE, ALARM = "#2f5d8a", "#b9cde0", "#b3443c"
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "axes.edgecolor": "#9aa5b1",
     "axes.labelcolor": "#4a5560",
@@ -42,7 +42,7 @@ def training_curve(log: CaffeLog) -> Figure:
     # A lone output of the train net is the loss of one iteration; the displayed one is a mean.
     single = next(iter(log.train.values())) if len(log.train) == 1 else log.loss
     loss = _finite(log.loss)
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 4.2), layout="constrained")
         loss_axes, rate_axes = figure.subplots(2, sharex=True, height_ratios=(3, 1))
         if len(loss.value):
@@ -68,7 +68,7 @@ def training_curve(log: CaffeLog) -> Figure:
 
 def map_curve(log: CaffeLog, classes: Sequence[str] = (), net: int = 0) -> Figure:
     """Test outputs over the iterations, e.g. the mAP, with the AP of each class (thin)."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 3), layout="constrained")
         axes = figure.subplots()
         aps = sorted(log.class_ap.get(net, {}).items())
@@ -93,7 +93,7 @@ def precision_recall(scores: Mapping[str, ClassScore]) -> Figure:
     """Precision over recall, a line per class that has objects; pale without names if many."""
     known = {name: own for name, own in scores.items() if own.ap_area is not None}
     many = len(known) > _MOST_NAMES
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8, 4), layout="constrained")
         axes = figure.subplots()
         for name, own in known.items():
@@ -151,7 +151,7 @@ def picture(figure: Figure, kind: str) -> bytes:
     """Return the bytes of ``figure`` as ``svg`` or ``png``."""
     stream = io.BytesIO()
     metadata = {"Date": None} if kind == "svg" else None
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure.savefig(stream, format=kind, dpi=150, metadata=metadata)
     return stream.getvalue()
 

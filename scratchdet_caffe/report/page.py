@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import numpy.typing as npt
 
@@ -20,6 +18,7 @@ from scratchdet_caffe.report.curves import (
     precision_recall,
     training_curve,
 )
+from scratchdet_caffe.report.html import render_html
 from scratchdet_caffe.report.job import JobFolder
 from scratchdet_caffe.report.pictures import draw
 from scratchdet_caffe.report.words import duration
@@ -36,15 +35,9 @@ def render_page(job: JobFolder, pictures: Sequence[Picture] = (), at: Path | Non
         pictures: Images to draw, each with its pixels ``(H, W, C)``.
         at: Where the page will lie, for its links; None for the job's folder.
     """
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters["ap"] = lambda value: "–" if value is None else f"{value:.3f}"
-    template = environment.from_string(
-        resources.files(__package__).joinpath("page.html").read_text("utf-8")
-    )
     figures = _figures(job)
-    return template.render(
+    return render_html(
+        "page.html",
         title=_title(job),
         facts=_facts(job),
         headline=_headline(job),
