@@ -115,15 +115,17 @@ def _row(axes: Sequence[Axes], title: str, curves: Mapping[str, Sequence[Trace]]
     every = [trace for traces in curves.values() for trace in traces[:1]]
     loss.set_ylim(0, 1.08 * _high([running_mean(trace.loss, 0.02) for trace in every], 0.995))
     norm.set_yscale("log")
-    loss.set_title(title, loc="left", fontsize=10, fontweight="bold")
-    for panel, text in (
-        (loss, "training loss"),
-        (norm, "L2 norm of the gradient"),
-        (fluctuation, "fluctuation of that norm"),
-    ):
+    names = ("training loss", "L2 norm of the gradient", "fluctuation of that norm")
+    _name(axes, title, names)
+
+
+def _name(axes: Sequence[Axes], title: str, names: Sequence[str]) -> None:
+    """Write the title of a row, what each of its panels shows, and the legend."""
+    axes[0].set_title(title, loc="left", fontsize=10, fontweight="bold")
+    for panel, name in zip(axes, names):
         panel.set_xlabel("iteration")
-        panel.set_ylabel(text)
-    fluctuation.legend(loc="upper right", fontsize=8)
+        panel.set_ylabel(name)
+    axes[-1].legend(loc="upper right", fontsize=8)
 
 
 def _even(traces: Sequence[Trace]) -> list[Trace]:
@@ -198,14 +200,8 @@ def landscape_figure(groups: Mapping[str, Mapping[str, Landscape]]) -> Figure:
                     panel.plot(own.iteration, high, color=colour, linewidth=0.8)
                 worst = own.smoothness.max(axis=1)
                 smoothness.plot(own.iteration, worst, color=colour, linewidth=1.6, label=label)
-            loss.set_title(title, loc="left", fontsize=10, fontweight="bold")
-            for panel, text in (
-                (loss, "loss along the gradient"),
-                (distance, "change of the gradient"),
-                (smoothness, "effective smoothness"),
-            ):
+            names = ("loss along the gradient", "change of the gradient", "effective smoothness")
+            _name(axes, title, names)
+            for panel in axes:
                 panel.set_yscale("log")
-                panel.set_xlabel("iteration")
-                panel.set_ylabel(text)
-            smoothness.legend(loc="upper right", fontsize=8)
     return figure

@@ -9,7 +9,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from scratchdet_caffe.report.curves import ALARM, INK, STYLE, class_colour, smoothed
+from scratchdet_caffe.report.colours import class_colour
+from scratchdet_caffe.report.curves import ALARM, INK, STYLE, smoothed
 from scratchdet_caffe.report.log import CaffeLog
 
 Json = dict[str, Any]

@@ -15,7 +15,8 @@ from scratchdet_caffe.files import read_text, write_text
 from scratchdet_caffe.metrics import AREA, score
 from scratchdet_caffe.report import study_text as text
 from scratchdet_caffe.report.card import model_card
-from scratchdet_caffe.report.curves import as_data_uri, class_colour, precision_recall
+from scratchdet_caffe.report.colours import class_colour
+from scratchdet_caffe.report.curves import as_data_uri, precision_recall
 from scratchdet_caffe.report.gradients import (
     WINDOW,
     gradient_figure,

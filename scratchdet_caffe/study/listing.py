@@ -18,17 +18,28 @@ from scratchdet_caffe.study.session import Session
 def listing(tables: Sequence[PaperTable]) -> str:
     """Return every row of ``tables``: what the paper says, how sure that is, where it stands."""
     lines = []
+    sources: dict[str, int] = {}
     for table in tables:
         said = [word for word in table.measures if any(word in row.paper for row in table.rows)]
         measures = ", ".join(table.measures[word] for word in said)
         lines += ["", f"{table.name}: {table.title} ({measures})", f"  {table.about}", ""]
         rows = [
-            (row.name, row.label, _numbers(row, said), _certainty(row), _runs(row), _source(row))
+            (
+                row.name,
+                row.label,
+                _numbers(row, said),
+                _certainty(row),
+                _runs(row),
+                _source(row, sources),
+            )
             for row in table.rows
         ]
-        head = ("row", "what", "paper", "certainty", "runs at", "where it stands")
+        head = ("row", "what", "paper", "certainty", "runs at", "source")
         lines += [f"  {line}" for line in text_table(head, rows, left=len(head)).splitlines()]
-        lines += [f"  {row.name}: {row.note}" for row in table.rows if row.note]
+        notes = {row.note: row.name for row in reversed(table.rows) if row.note}
+        lines += [f"  {name}: {note}" for note, name in reversed(notes.items())]
+    lines += ["", "sources"]
+    lines += [f"  [{number}] {source}" for source, number in sources.items()]
     lines += ["", "certainty"]
     lines += [f"  {word:<10} {meaning}" for word, meaning in CERTAINTY.items()]
     return "\n".join(lines[1:])
@@ -47,8 +58,10 @@ def _certainty(row: Row) -> str:
     return ", ".join(dict.fromkeys(paper.certainty for paper in row.paper.values())) or "-"
 
 
-def _source(row: Row) -> str:
-    return ", ".join(dict.fromkeys(paper.source for paper in row.paper.values())) or "-"
+def _source(row: Row, numbers: dict[str, int]) -> str:
+    """The numbers of the row's sources; a new one gets the next."""
+    found = dict.fromkeys(quoted.source for quoted in row.paper.values())
+    return ", ".join(f"[{numbers.setdefault(s, len(numbers) + 1)}]" for s in found) or "-"
 
 
 def _runs(row: Row) -> str:

@@ -67,6 +67,11 @@ bn = "both"
 pretrained = true
 paper.map = 60
 [[row]]
+name = "both-again"
+label = "both, at many scales"
+scores = "both"
+paper.map = 65
+[[row]]
 name = "known"
 reference = true
 paper.map = 70
@@ -106,7 +111,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         command(*WORDS), cwd=folder, env=ENVIRONMENT,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not list((folder / CELLS / "both_seed1").glob("*_iter_5.solverstate")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
@@ -172,6 +177,15 @@ def test_pretrained_cells_begin_with_a_classifier_s_weights(study: tuple[Path, s
     assert (folder / f"{weights}.caffemodel").is_file()
 
 
+def test_a_row_may_score_the_net_of_another(study: tuple[Path, str]) -> None:
+    folder, _ = study
+    again = cell(folder, "both-again")
+    assert again["state"] == "done" and again["job"] == cell(folder, "both")["job"]
+    assert "--multi-scale" in again["commands"][0]
+    assert set(again["measures"]) == {"map", "aps", "apm", "apl"}
+    assert not list((folder / "runs/tiny-mini" / again["folder"]).glob("*_iter_*"))
+
+
 def test_asked_again_nothing_is_run_again(study: tuple[Path, str]) -> None:
     folder, _ = study
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*_iter_*")}
@@ -191,9 +205,9 @@ def test_tables_are_written_in_every_form(study: tuple[Path, str]) -> None:
     assert "70 ³" in text and "³ remembered only" in text
     assert "| It is lost. | yes |" in text
     rows = list(csv.DictReader((root / "table.csv").read_text().splitlines()))
-    assert [row["state"] for row in rows] == ["diverged", "done", "done", "value only"]
-    assert [row["map"] == "nan" for row in rows] == [True, False, False, False]
-    assert rows[3]["certainty"] == "remembered"
+    assert [row["state"] for row in rows] == ["diverged", "done", "done", "done", "value only"]
+    assert [row["map"] == "nan" for row in rows] == [True, False, False, False, False]
+    assert rows[4]["certainty"] == "remembered"
 
 
 def test_the_page_carries_everything_and_links_lead_somewhere(study: tuple[Path, str]) -> None:
