@@ -36,7 +36,7 @@ class Param:
     @property
     def tensor(self) -> Tensor:
         """The blob itself."""
-        return self.owner.own_blobs[self.index]
+        return self.owner.own_blob(self.index)
 
     @property
     def layer(self) -> str:

@@ -176,7 +176,7 @@ class Solver:
             self.ranks.broadcast(list(self.net.buffers()))
         self._alike = True
 
-    def _forward_backward(self, debug: bool) -> float:
+    def _forward_backward(self, debug: bool = False) -> float:
         """Sum gradients over ``iter_size`` passes, and average over processes; return the loss."""
         for param in self.net.params:
             param.tensor.grad = None

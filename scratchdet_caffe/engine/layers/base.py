@@ -80,6 +80,12 @@ class Layer(nn.Module):
         blobs = self._parameters if self.learnable else self._buffers
         return [blob for blob in blobs.values() if blob is not None]
 
+    def own_blob(self, index: int) -> Tensor:
+        """Return ``own_blobs[index]``, sooner."""
+        blob = (self._parameters if self.learnable else self._buffers)[str(index)]
+        assert blob is not None
+        return blob
+
     @property
     def blobs(self) -> list[Tensor]:
         """The parameter blobs in the order and the shapes of the ``.caffemodel``."""

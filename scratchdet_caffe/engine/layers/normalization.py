@@ -69,10 +69,11 @@ class BatchNorm(Layer):
     @torch.no_grad()
     def _remember(self, mean: Tensor, var: Tensor) -> None:
         mean_sum, var_sum, factor = self.blobs
-        # One call each: in a narrow net these small ones are what costs.
+        # One call each: in a narrow net these small ones are what costs. (Arithmetic with a Python
+        # number makes a tensor of it first.)
         torch.add(mean, mean_sum, alpha=self.fraction, out=mean_sum)
         torch.add(var, var_sum, alpha=self.fraction, out=var_sum)
-        factor.mul_(self.fraction).add_(1)
+        torch.add(torch.ones_like(factor), factor, alpha=self.fraction, out=factor)
 
 
 @layer("Scale")
