@@ -55,7 +55,7 @@ def parse_model(data: bytes, source: str) -> pb.NetParameter:
     Raises:
         UserError: Not a complete HDF5 file, or one without ``/data``.
     """
-    net = pb.NetParameter()
+    net, reader = pb.NetParameter(), _Reader(len(data))
     with _opened(data, source) as file:
         if "data" not in file:
             raise UserError(f"{source}: an HDF5 file without /data, so it is no .caffemodel.h5")
@@ -63,7 +63,7 @@ def parse_model(data: bytes, source: str) -> pb.NetParameter:
         for name, item in _items(file["data"]):
             if hasattr(item, "dtype"):
                 layer, _, index = name.rpartition("/")
-                layers.setdefault(layer, {})[_index(index)] = _array(item, len(data))
+                layers.setdefault(layer, {})[_index(index)] = reader.array(item)
             else:
                 layers.setdefault(name, {})
         # A layer name with a slash makes a group around its own that is no layer.
@@ -85,21 +85,21 @@ def parse_state(data: bytes, source: str) -> pb.SolverState:
     Raises:
         UserError: Not a complete HDF5 file, or one without ``iter`` and ``/history``.
     """
-    state = pb.SolverState()
+    state, reader = pb.SolverState(), _Reader(len(data))
     with _opened(data, source) as file:
         if "iter" not in file or "history" not in file:
             hint = ": it holds weights" if "data" in file else ""
             raise UserError(f"{source}: not a solver state{hint}")
         for name in _NUMBERS:
             if name in file:
-                setattr(state, name, _array(file[name], len(data)).flat[0].item())
+                setattr(state, name, reader.array(file[name]).flat[0].item())
         if "learned_net" in file:
-            state.learned_net = _text(file["learned_net"], len(data))
+            state.learned_net = reader.text(file["learned_net"])
         history = file["history"]
         for i in range(len(history)):
             if str(i) not in history:
                 raise ValueError(f"{len(history)} history blobs, but no /history/{i}")
-            state.history.add().MergeFrom(blob_of(_array(history[str(i)], len(data))))
+            state.history.add().MergeFrom(blob_of(reader.array(history[str(i)])))
     return state
 
 
@@ -181,23 +181,30 @@ def _index(name: str) -> int:
     return int(name)
 
 
-def _array(dataset: Any, size: int) -> Any:
-    """The numbers of ``dataset``, in a file of ``size`` bytes."""
-    if dataset.dtype.kind not in "fiu":
-        raise ValueError(f"{dataset.name} holds {dataset.dtype}, not numbers")
-    return _bounded(dataset, size)[()]
+class _Reader:
+    """Reads the datasets of a file of ``size`` bytes, and no more than such a file can hold."""
 
+    def __init__(self, size: int) -> None:
+        self.left = size
 
-def _text(dataset: Any, size: int) -> str:
-    """The string of ``dataset``: of fixed length as Caffe writes it, or of any."""
-    value = _bounded(dataset, size)[()]
-    return bytes(value).rstrip(b"\0").decode()
+    def array(self, dataset: Any) -> Any:
+        """Return the numbers of ``dataset``."""
+        if dataset.dtype.kind not in "fiu":
+            raise ValueError(f"{dataset.name} holds {dataset.dtype}, not numbers")
+        return self._held(dataset)[()]
 
+    def text(self, dataset: Any) -> str:
+        """Return the string of ``dataset``: of fixed length as Caffe writes it, or of any."""
+        return bytes(self._held(dataset)[()]).rstrip(b"\0").decode()
 
-def _bounded(dataset: Any, size: int) -> Any:
-    """Return ``dataset`` if a file of ``size`` bytes can hold as much as it declares."""
-    stored = min(dataset.id.get_storage_size(), size)
-    most = stored * (_DEFLATE_AT_BEST if dataset.compression else 1)
-    if dataset.nbytes > most or dataset.is_virtual or dataset.external:
-        raise ValueError(f"{dataset.name} declares {dataset.shape}, which the file does not hold")
-    return dataset
+    def _held(self, dataset: Any) -> Any:
+        """Return ``dataset`` if what it declares can be there, also beside all that was read."""
+        stored = dataset.id.get_storage_size()
+        self.left -= stored  # links may lead to one dataset many times
+        most = stored * (_DEFLATE_AT_BEST if dataset.compression else 1)
+        elsewhere = dataset.is_virtual or dataset.external
+        if dataset.nbytes > most or self.left < 0 or elsewhere:
+            raise ValueError(
+                f"{dataset.name} declares {dataset.shape}, which the file does not hold"
+            )
+        return dataset

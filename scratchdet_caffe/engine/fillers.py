@@ -19,7 +19,8 @@ def fill(blob: Tensor, filler: pb.FillerParameter, generator: torch.Generator) -
     Raises:
         UserError: The filler type is unknown or does not fit the blob.
     """
-    if not blob.numel() and filler.type in _TYPES:
+    _check(filler)
+    if not blob.numel():
         return
     if filler.type == "constant":
         blob.fill_(filler.value)
@@ -29,11 +30,11 @@ def fill(blob: Tensor, filler: pb.FillerParameter, generator: torch.Generator) -
         blob.normal_(filler.mean, filler.std, generator=generator)
         if filler.sparse >= 0:
             # On average `sparse` non-zero inputs per output.
-            keep = min(1.0, filler.sparse / blob.shape[0])
+            keep = min(1.0, filler.sparse / _first(blob))
             blob.mul_(torch.full_like(blob, keep).bernoulli_(generator=generator))
     elif filler.type == "positive_unitball":
         blob.uniform_(0, 1, generator=generator)
-        rows = blob.flatten(1)
+        rows = blob.view(_first(blob), -1)
         rows.div_(rows.sum(1, keepdim=True))
     elif filler.type == "xavier":
         bound = math.sqrt(3.0 / _fan(blob, filler))
@@ -42,13 +43,28 @@ def fill(blob: Tensor, filler: pb.FillerParameter, generator: torch.Generator) -
         blob.normal_(0, math.sqrt(2.0 / _fan(blob, filler)), generator=generator)
     elif filler.type == "bilinear":
         blob.copy_(_bilinear(blob))
-    else:
+
+
+def _check(filler: pb.FillerParameter) -> None:
+    if filler.type not in _TYPES:
         raise UserError(f"unknown filler type '{filler.type}'{nearest(filler.type, _TYPES)}")
+    for name in ("value", "min", "max", "mean", "std"):
+        if not math.isfinite(getattr(filler, name)):
+            raise UserError(f"the filler's {name} must be a number, not {getattr(filler, name)}")
+    if filler.type == "uniform" and filler.min > filler.max:
+        raise UserError(f"the filler's min {filler.min:g} is above its max {filler.max:g}")
+    if filler.type == "gaussian" and filler.std < 0:
+        raise UserError(f"the filler's std must not be negative, but is {filler.std:g}")
+
+
+def _first(blob: Tensor) -> int:
+    """Length of axis 0; 1 for a single number."""
+    return blob.shape[0] if blob.dim() else 1
 
 
 def _fan(blob: Tensor, filler: pb.FillerParameter) -> float:
     # Caffe counts per item of axis 0 and of axis 1, for any number of axes.
-    fan_in = blob.numel() / blob.shape[0]
+    fan_in = blob.numel() / _first(blob)
     fan_out = blob.numel() / (blob.shape[1] if blob.dim() > 1 else 1)
     if filler.variance_norm == pb.FillerParameter.AVERAGE:
         return (fan_in + fan_out) / 2

@@ -19,6 +19,7 @@ from scratchdet_caffe.engine.graph import Graph, Node, build_graph, mark_gradien
 from scratchdet_caffe.engine.layers import Context, Layer, layer_class, loss_types
 from scratchdet_caffe.engine.layers.base import Drawing
 from scratchdet_caffe.engine.layers.data import Input, Source
+from scratchdet_caffe.engine.memory import memory_told, raise_if_out_of_memory, too_much
 from scratchdet_caffe.engine.params import share_and_fill
 from scratchdet_caffe.engine.plan import Step, compile_steps
 from scratchdet_caffe.engine.precision import computing_in
@@ -69,6 +70,7 @@ class Net(nn.Module):
         self.graph: Graph = with_splits(graph)
         self.shapes: list[Shape] = [()] * len(self.graph.blob_of)
         self._plans: dict[tuple[frozenset[int], range], list[Step]] = {}
+        self._held: list[Shape] = []
         self.layers = [self._build(node) for node in self.graph.nodes]
         self._given = [
             (i, value, blob)
@@ -177,11 +179,16 @@ class Net(nn.Module):
             bottoms = [values[value] for value in step.bottoms]
             if step.cut:
                 bottoms = [b.detach() if cut else b for b, cut in zip(bottoms, step.cut)]
-            if mixed and not step.takes_half:
-                with torch.autocast(device, enabled=False):
-                    tops = step.run(*(b.float() if b.is_floating_point() else b for b in bottoms))
-            else:
-                tops = step.run(*bottoms)
+            try:
+                if mixed and not step.takes_half:
+                    with torch.autocast(device, enabled=False):
+                        full = (b.float() if b.is_floating_point() else b for b in bottoms)
+                        tops = step.run(*full)
+                else:
+                    tops = step.run(*bottoms)
+            except (RuntimeError, MemoryError) as error:
+                raise_if_out_of_memory(error, step.layer)
+                raise
             values.update(zip(step.tops, tops))
             for value in step.free:
                 del values[value]
@@ -223,9 +230,14 @@ class Net(nn.Module):
     def _build(self, node: Node) -> Layer:
         layer_param = node.layer
         spec = spec_of(layer_param, [self.shapes[value] for value in node.bottoms])
+        self._held += spec.params
+        lacks = [too_much(self._held), *(too_much([shape]) for shape in spec.tops)]
+        if any(lacks):
+            raise LayerError(layer_param, f"needs too much memory: {max(lacks)}")
         reverse = self.graph.force_backward
         context = Context(self.phase, self.seed, force_backward=reverse, shard=self.shard)
-        layer = layer_class(layer_param)(layer_param, spec, context)
+        with memory_told(layer_param):
+            layer = layer_class(layer_param)(layer_param, spec, context)
         if len(layer_param.param) > layer.num_blobs:
             raise LayerError(
                 layer_param,

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.graph import Graph, Node
 from scratchdet_caffe.engine.layers import Layer
 from scratchdet_caffe.engine.layers.common import ReLU, Split
@@ -32,6 +33,7 @@ class Step:
     cut: tuple[bool, ...]  # bottoms into which no gradient may flow; empty if there are none
     tops: tuple[int, ...]
     takes_half: bool  # whether it may compute in the half floats of mixed precision
+    layer: pb.LayerParameter  # whose errors it makes
     free: tuple[int, ...] = ()
 
 
@@ -93,7 +95,7 @@ def compile_steps(
         elif isinstance(layer, Source):
             run = partial(draw, layer)
         tops = tuple(graph.nodes[last].tops)
-        steps.append(Step(run, bottoms, _cuts(graph, node), tops, layer.takes_half))
+        steps.append(Step(run, bottoms, _cuts(graph, node), tops, layer.takes_half, node.layer))
     return _with_frees(steps, keep)
 
 

@@ -30,8 +30,8 @@ def hard_negatives(
         Bool (N, P).
     """
     positives = (matched >= 0).sum(1)
-    wanted = (positives.float() * negatives_per_positive).long()
-    count = torch.minimum(wanted, eligible.sum(1))
+    wanted = (positives.float() * negatives_per_positive).nan_to_num(0)  # 0 times infinity
+    count = torch.minimum(wanted, eligible.sum(1).float()).long()
     return largest(loss.masked_fill(~eligible, -torch.inf), count)
 
 

@@ -16,7 +16,7 @@ def candidates(scores: Tensor, threshold: float, top_k: int, background: int) ->
         scores: (N, P, C).
         threshold: A score must be greater.
         top_k: At most this many per image and class, the best; -1 for all.
-        background: A class without candidates; -1 for none.
+        background: A class without candidates; another number for none.
 
     Returns:
         (D, 3) int64: image, class, prior, ordered by image and class, then score descending
@@ -24,7 +24,7 @@ def candidates(scores: Tensor, threshold: float, top_k: int, background: int) ->
     """
     images, _, classes = scores.shape
     passing = scores > threshold
-    if background >= 0:
+    if 0 <= background < classes:
         passing[..., background] = False
     image, prior, label = passing.nonzero().unbind(1)
     if top_k >= 0:

@@ -63,6 +63,7 @@ def dummy_data(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     """DummyData: a shape for all tops or one per top, also as the four old dims."""
     p = layer.dummy_data_param
     arity(layer, bottoms, 0)
+    check(layer, bool(layer.top), "needs a top blob")
     tops = len(layer.top)
     old = [p.num, p.channels, p.height, p.width]
     check(layer, not (p.shape and any(old)), "give either shape, or num, channels, height, width")

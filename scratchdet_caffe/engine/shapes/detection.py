@@ -56,6 +56,11 @@ def _check_sizes(layer: pb.LayerParameter, p: pb.PriorBoxParameter) -> None:
     check(layer, len(p.min_size) > 0, "needs a min_size")
     # Sizes are truncated to whole pixels, so anything below 1 is no size.
     check(layer, all(size >= 1 for size in p.min_size), "min_size must be at least 1 pixel")
+    check(
+        layer,
+        all(size < 2**31 for size in (*p.min_size, *p.max_size)),
+        "min_size and max_size must be below 2^31 pixels",
+    )
     if not p.max_size:
         return
     check(

@@ -16,7 +16,11 @@ def lrn(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     """LRN: over a window of ``local_size`` channels, or pixels in each direction."""
     p = layer.lrn_param
     arity(layer, bottoms, 1)
-    check(layer, p.local_size % 2 == 1, f"local_size must be odd, not {p.local_size}")
+    check(
+        layer,
+        p.local_size % 2 == 1 and p.local_size < 2**31 - 1,
+        f"local_size must be odd and below 2^31 - 1, not {p.local_size}",
+    )
     check(layer, len(bottoms[0]) == 4, f"needs a bottom with 4 axes, not {len(bottoms[0])}")
     check(layer, min(bottoms[0][1:]) > 0, f"needs a bottom with pixels, not {bottoms[0]}")
     taps = p.local_size if p.norm_region == pb.LRNParameter.ACROSS_CHANNELS else p.local_size**2

@@ -24,6 +24,7 @@ def batch_norm(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
             all(spec.lr_mult == 0 for spec in layer.param),
             "its statistics are not learned: give its param entries lr_mult: 0",
         )
+    check(layer, layer.batch_norm_param.eps >= 0, "eps must not be negative")
     channels = bottoms[0][1]
     return Spec(
         tops=(bottoms[0],),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ __all__ = [
 ]
 
 Shape = tuple[int, ...]
+
+#: Caffe counts the values of a blob in an int.
+_MOST_VALUES = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,12 @@ def spec_of(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     spec = _RULES[layer.type](layer, bottoms)
     if len(spec.tops) < len(layer.top):
         raise LayerError(layer, f"has {len(layer.top)} tops, but makes only {len(spec.tops)}")
+    for shape in (*spec.tops, *spec.params):
+        check(
+            layer,
+            math.prod(shape) <= _MOST_VALUES,
+            f"a blob of shape {shape} would hold more than {_MOST_VALUES} values",
+        )
     return spec
 
 

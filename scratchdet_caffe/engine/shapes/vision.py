@@ -49,7 +49,14 @@ def conv_window(layer: pb.LayerParameter, axes: int) -> Window:
     check(layer, all(k > 0 for k in window.kernel), "the kernel must not be of size 0")
     check(layer, all(s > 0 for s in window.stride), "the stride must not be 0")
     check(layer, all(d > 0 for d in window.dilation), "the dilation must not be 0")
+    _check_ints(layer, window)
     return window
+
+
+def _check_ints(layer: pb.LayerParameter, window: Window) -> None:
+    """Caffe's fields are unsigned, but it computes with ints."""
+    values = (*window.kernel, *window.stride, *window.pad, *window.dilation)
+    check(layer, max(values, default=0) < 2**31, "kernel, stride, pad, dilation: all below 2^31")
 
 
 @rule("Convolution", "DepthwiseConvolution")
@@ -128,7 +135,9 @@ def pool_window(layer: pb.LayerParameter, height: int, width: int) -> Window:
         all(a < k for a, k in zip(pad, kernel)),
         f"the padding {pad} must be smaller than the kernel {kernel}",
     )
-    return Window(kernel, stride, pad, (1, 1))
+    window = Window(kernel, stride, pad, (1, 1))
+    _check_ints(layer, window)
+    return window
 
 
 def pooled_size(size: tuple[int, int], window: Window, floor: bool = False) -> tuple[int, int]:
