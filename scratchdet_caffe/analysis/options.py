@@ -95,7 +95,7 @@ def run_tool(args: argparse.Namespace) -> int | None:
 
 def _lint(args: argparse.Namespace) -> int:
     gpus = len(args.gpus.split(",")) if args.gpus else None
-    found = {path: lint(path, args.ignore, gpus) for path in args.lint}
+    found = {path: lint(path, args.ignore, gpus, _phase(args)) for path in args.lint}
     if args.json:
         print(findings_json(found))
     else:
@@ -109,8 +109,11 @@ def _view(args: argparse.Namespace, path: str) -> NetView:
     if file.dialect:
         note = f"note: {file.dialect}; fields that are not known here are left out"
         print(note, file=sys.stderr)
-    phase = pb.Phase.Value(args.phase) if args.phase else None
-    return view_net(file.net, file.path, phase, args.stage, dict(map(_input, args.input)))
+    return view_net(file.net, file.path, _phase(args), args.stage, dict(map(_input, args.input)))
+
+
+def _phase(args: argparse.Namespace) -> int | None:
+    return pb.Phase.Value(args.phase) if args.phase else None
 
 
 def _input(text: str) -> tuple[str, Shape]:

@@ -115,9 +115,10 @@ def view_net(
 
 
 def natural_phases(net: pb.NetParameter) -> list[int]:
-    """Return the phases for which ``net`` has layers of their own, TEST first.
+    """Return the phases that ``net`` is made for, TEST first.
 
-    A net without phase rules is one to train if it has a loss, else one to test (or deploy).
+    Those are the phases that its rules name and in which it has an input. A net without phase
+    rules is one to train if it has a loss, else one to test (or deploy).
     """
     named = {
         rule.phase
@@ -125,12 +126,21 @@ def natural_phases(net: pb.NetParameter) -> list[int]:
         for rule in (*layer.include, *layer.exclude)
         if rule.HasField("phase")
     }
-    if not any(layer.exclude for layer in net.layer) and len(named) == 1:
-        return list(named)
-    if named:
-        return [pb.TEST, pb.TRAIN]
-    has_loss = any(layer.type in LOSSES for layer in net.layer)
-    return [pb.TRAIN if has_loss else pb.TEST]
+    if any(rule.HasField("phase") for layer in net.layer for rule in layer.exclude):
+        named = {pb.TRAIN, pb.TEST}
+    if not named:
+        has_loss = any(layer.type in LOSSES for layer in net.layer)
+        return [pb.TRAIN if has_loss else pb.TEST]
+    fed = {phase for phase in named if any(_feeds(layer, phase) for layer in net.layer)}
+    return sorted(fed or named, reverse=True)
+
+
+def _feeds(layer: pb.LayerParameter, phase: int) -> bool:
+    """Tell whether ``layer`` is an input in ``phase``, whatever its stages."""
+    asked = [rule.phase for rule in layer.include if rule.HasField("phase")]
+    barred = [rule.phase for rule in layer.exclude if rule.HasField("phase")]
+    there = phase in asked if asked else phase not in barred
+    return there and not layer.bottom and bool(layer.top)
 
 
 def _missing_maker(net: pb.NetParameter, phase: int, stages: Iterable[str], sentence: str) -> str:

@@ -51,13 +51,19 @@ class Finding:
     do: str
 
 
-def lint(path: str | Path, ignored: Collection[str] = (), gpus: int | None = None) -> list[Finding]:
+def lint(
+    path: str | Path,
+    ignored: Collection[str] = (),
+    gpus: int | None = None,
+    phase: int | None = None,
+) -> list[Finding]:
     """Look for what would bite in training.
 
     Args:
         path: A net, a solver (its nets are looked at, too) or the folder of a job.
         ignored: Names of rules to leave out.
         gpus: On how many GPUs it is to be trained.
+        phase: Of a net alone, the phase to look at; None for all that it has layers for.
 
     Returns:
         The findings, errors first; findings of one rule that say the same are one.
@@ -69,22 +75,23 @@ def lint(path: str | Path, ignored: Collection[str] = (), gpus: int | None = Non
     for word in ignored:
         if word not in names:
             raise UserError(f"--ignore '{word}': no rule of that name{nearest(word, names)}")
-    found = _merged(_findings(Path(path), gpus))
+    found = _merged(_findings(Path(path), gpus, phase))
     kept = [finding for finding in found if finding.rule not in ignored]
     return sorted(kept, key=lambda finding: -finding.severity)
 
 
-def _findings(path: Path, gpus: int | None) -> Iterator[Finding]:
+def _findings(path: Path, gpus: int | None, phase: int | None) -> Iterator[Finding]:
     if path.is_dir() and not (path / "solver.prototxt").is_file():
         names = [n for n in ("train", "test", "deploy") if (path / f"{n}.prototxt").is_file()]
         if not names:
             raise UserError(f"{path}: no solver.prototxt and no net in this folder")
         for name in names:
-            yield from _findings(path / f"{name}.prototxt", gpus)
+            yield from _findings(path / f"{name}.prototxt", gpus, phase)
         return
     found = None if path.is_dir() else read_prototxt_of_any_kind(path)
     if isinstance(found, NetFile):
-        nets = [net_of(found, phase) for phase in natural_phases(found.net)]
+        phases = natural_phases(found.net) if phase is None else [phase]
+        nets = [net_of(found, phase) for phase in phases]
         yield from _of_nets([net for net in nets if net])
         yield from _of_file(found)
         return

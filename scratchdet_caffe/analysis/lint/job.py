@@ -13,7 +13,7 @@ from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 #: Fields that may differ between a training and a test net.
 _ONLY_IN_TRAINING = ("param", "include", "exclude", "propagate_down", "loss_weight", "phase")
 _MAY_DIFFER = {"weight_filler", "bias_filler", "filler", "scale_filler"}
-_MAY_DIFFER |= {"use_global_stats", "moving_average_fraction"}
+_MAY_DIFFER |= {"use_global_stats", "moving_average_fraction", "engine", "force_nd_im2col"}
 #: Fields of a MultiBoxLoss and what they are called in a DetectionOutput.
 _SAME_IN_BOTH = {
     "num_classes": "num_classes",
@@ -102,7 +102,8 @@ def input_differs(job: Job) -> Iterator[Hit]:
         for name, value in theirs.items():
             if value != ours[name]:
                 what = f"{name} is {value}, but {ours[name]} in training"
-                size = name in ("height", "width")  # a fully convolutional net may take another
+                # A fully convolutional net may be tested on another size.
+                size = name in ("height", "width", "crop_size")
                 yield Hit(
                     what, other.data.name, other.view.source, severity=WARNING if size else None
                 )

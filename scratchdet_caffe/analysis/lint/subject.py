@@ -127,6 +127,7 @@ def find_job(path: Path, gpus: int | None = None) -> Job:
     except UserError as error:
         problem = str(error)
     nets = [finder.net(source, phase) for source, phase in sources]
+    problem = problem or finder.refusal
     files, record = dict(finder.files), _record(folder / "job.json")
     deploy = folder / "deploy.prototxt"
     if path.is_dir() and deploy.is_file():
@@ -151,6 +152,7 @@ class _Finder:
         self.folder, self.inside_first = folder, inside_first
         self.absent: list[str] = []
         self.files: dict[bytes, NetFile] = {}
+        self.refusal = ""  # of a net in the stages that the solver asks for
 
     def embed(self, solver: pb.SolverParameter) -> None:
         for name in ("net", "train_net"):
@@ -176,17 +178,22 @@ class _Finder:
         if not param.layer:
             return None
         file = self.files.get(_key(param)) or NetFile("the solver's own net", param, param)
-        return net_of(file, phase, source.stages)
+        try:
+            return Net(file, view_net(file.net, file.path, phase, source.stages))
+        except UserError as error:
+            if source.stages or file.raw is param:  # nobody else looks at it in this state
+                self.refusal = self.refusal or str(error)
+            return None
 
 
 def _key(net: pb.NetParameter) -> bytes:
     return net.SerializeToString(deterministic=True)
 
 
-def net_of(file: NetFile, phase: int | None = None, stages: tuple[str, ...] = ()) -> Net | None:
+def net_of(file: NetFile, phase: int | None = None) -> Net | None:
     """Return the net of ``file`` in a phase, or None if it cannot be wired."""
     try:
-        return Net(file, view_net(file.net, file.path, phase, stages))
+        return Net(file, view_net(file.net, file.path, phase))
     except UserError:
         return None
 

@@ -10,6 +10,7 @@ from scratchdet_caffe.analysis.lint.subject import Net
 from scratchdet_caffe.analysis.read import NetFile
 from scratchdet_caffe.analysis.view import LOSSES, LayerView, natural_phases, view_net
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.shapes import known_types
 from scratchdet_caffe.errors import UserError
 
 #: Layers whose tops are there to be looked at.
@@ -41,15 +42,22 @@ def unknown_field(file: NetFile) -> Iterator[Hit]:
 )
 def unwired(file: NetFile) -> Iterator[Hit]:
     """A bottom that nobody makes, a top that two layers make, rules that contradict each other."""
+    staged = any(
+        rule.stage or rule.not_stage or rule.HasField("min_level") or rule.HasField("max_level")
+        for layer in file.net.layer
+        for rule in (*layer.include, *layer.exclude)
+    )
     refusals = []
-    for phase in natural_phases(file.net):
+    phases = natural_phases(file.net)
+    for phase in phases:
         try:
             view_net(file.net, file.path, phase)
         except UserError as error:
             refusals.append(str(error).removeprefix(f"{file.path}: "))
-    # A net for two phases may exist in one of them with certain stages only.
-    if len(refusals) == len(natural_phases(file.net)):
-        yield Hit(refusals[0])
+    # With stages, a phase may exist in some of them only; a solver says in which.
+    if not staged or len(refusals) == len(phases):
+        for refusal in dict.fromkeys(refusals):
+            yield Hit(refusal)
 
 
 @net_rule(
@@ -85,7 +93,8 @@ def unread_top(net: Net) -> Iterator[Hit]:
             # Outside training an unread blob may be what the net is for.
             wanted = not net.trains and not (is_map and (net.heads or net.data))
             seen = weight or layer.type in _SHOWN or not layer.node.bottoms or wanted
-            if value not in view.readers and not seen:
+            foreign = layer.type not in known_types()  # perhaps a loss of another Caffe
+            if value not in view.readers and not seen and not foreign:
                 yield Hit(f"nobody reads its top '{view.graph.blob_of[value]}'", layer.name)
 
 
@@ -103,7 +112,8 @@ def no_gradient(net: Net) -> Iterator[Hit]:
     reached: set[int] = set()
     for index in reversed(range(len(net.view.layers))):
         node = net.view.layers[index].node
-        if any(node.loss_weights) or any(value in reached for value in node.tops):
+        is_end = any(node.loss_weights) or node.layer.type not in known_types()
+        if is_end or any(value in reached for value in node.tops):
             goes = node.layer.propagate_down or [True] * len(node.bottoms)
             if node.layer.type == "MultiBoxLoss":  # a term that is off has a rule of its own
                 goes = [True, True]

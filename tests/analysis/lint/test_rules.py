@@ -235,6 +235,56 @@ def test_a_field_of_another_caffe(lint_job: Lint, tmp_path: Path) -> None:
     assert finding.severity == Severity.ERROR
 
 
+TWO_PHASES = """
+layer { name: "data" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }
+layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" include { phase: TRAIN }
+  inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "y" bottom: "x" top: "loss"
+  include { phase: TRAIN } }
+layer { name: "soft" type: "Softmax" bottom: "nobody" top: "p" include { phase: TEST %s } }
+"""
+
+
+def test_both_phases_of_a_net_are_wired(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(TWO_PHASES % "")
+    (finding,) = lint(path)
+    assert finding.rule == "unwired"
+    assert "unknown bottom blob 'nobody'" in finding.what
+    # With a stage, only a solver can say whether that phase exists so.
+    path.write_text(TWO_PHASES % 'stage: "deploy"')
+    assert lint(path) == []
+    solver = tmp_path / "solver.prototxt"
+    solver.write_text(
+        'net: "net.prototxt" test_iter: 1 test_interval: 1 base_lr: 1 lr_policy: "fixed"'
+        ' max_iter: 9 snapshot_prefix: "p" test_state { stage: "deploy" }'
+    )
+    found = found_by(lint(solver), "solver-nets")
+    assert "unknown bottom blob 'nobody'" in found.what
+
+
+def test_a_loss_of_another_caffe_may_be_one(tmp_path: Path) -> None:
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'layer { name: "data" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }'
+        'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param {'
+        ' num_output: 2 weight_filler { type: "xavier" } } include { phase: TRAIN } }'
+        'layer { name: "loss" type: "CenterLoss" bottom: "y" top: "loss" }'
+    )
+    assert lint(path) == []
+
+
+def test_what_may_differ_between_nets(job: Any, lint_job: Lint) -> None:
+    """Engines and fillers do not change what a layer computes; another test size is a warning."""
+    put(job, "test/a/convolution_param.engine", pb.ConvolutionParameter.CAFFE)
+    put(job, "deploy/a/convolution_param.weight_filler", None)
+    assert lint_job() == []
+    put(job, "test/data/transform_param.resize_param.height", 64)
+    put(job, "test/data/transform_param.resize_param.width", 64)
+    found = [finding for finding in lint_job() if finding.rule == "input-differs"]
+    assert [finding.severity for finding in found] == [Severity.WARNING] * 2
+
+
 def test_pictures_of_any_size_in_one_batch(job: Any, lint_job: Lint) -> None:
     put(job, "train/data/transform_param.resize_param", None)
     finding = found_by(lint_job("train.prototxt"), "no-resize")
