@@ -28,7 +28,8 @@ solver.prototxt, train.sh and job.json, and print the maps that are predicted fr
 EXAMPLE = """\
 python -m scratchdet_caffe.gen --arch root_resnet34 --dataset voc0712 --recipe paper
   python -m scratchdet_caffe.gen --arch root_resnet18 --dataset data/bccd --recipe mini \\
-      --size 192 --max-iter 1500 --set solver.base_lr=0.02 --set priors.first_ratio=7"""
+      --size 192 --max-iter 1500 --set solver.base_lr=0.02 --set priors.first_ratio=7
+  python -m scratchdet_caffe.gen --lint models/root_resnet34/voc0712/paper_300"""
 
 
 def main(argv: list[str]) -> int:

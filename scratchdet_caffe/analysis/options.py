@@ -23,16 +23,30 @@ from scratchdet_caffe.files import write_text
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the tools for any prototxt to the command's options."""
     tools = parser.add_argument_group("tools for any prototxt, of any age")
-    tools.add_argument(
+    one = tools.add_mutually_exclusive_group()
+    one.add_argument(
         "--summary",
         metavar="NET",
         help="print layers, shapes, parameters, FLOPs, receptive fields and strides",
     )
-    tools.add_argument(
+    one.add_argument(
         "--diff",
         nargs=2,
         metavar=("LEFT", "RIGHT"),
         help="compare two nets, solvers or job folders by meaning; status 1 if they differ",
+    )
+    one.add_argument(
+        "--lint",
+        nargs="+",
+        metavar="PATH",
+        help="say what would bite in training: nets, solvers or job folders (on --gpus); "
+        "status 1 on errors",
+    )
+    one.add_argument(
+        "--draw",
+        nargs=2,
+        metavar=("NET", "OUT.svg"),
+        help="draw stages, sources and heads, with shapes; blocks that repeat are drawn once",
     )
     tools.add_argument(
         "--ignore",
@@ -42,20 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="--diff: a field (source) or kind (renamed, blob, order) that does not count; "
         "--lint: a rule to leave out; may be repeated",
     )
-    tools.add_argument(
-        "--lint",
-        nargs="+",
-        metavar="PATH",
-        help="say what would bite in training: nets, solvers or job folders (on --gpus); "
-        "status 1 on errors",
-    )
     tools.add_argument("--strict", action="store_true", help="--lint: status 1 on warnings, too")
-    tools.add_argument(
-        "--draw",
-        nargs=2,
-        metavar=("NET", "OUT.svg"),
-        help="draw stages, sources and heads, with shapes; blocks that repeat are drawn once",
-    )
     tools.add_argument("--phase", choices=("TRAIN", "TEST"), help="the net of this phase")
     tools.add_argument(
         "--stage", action="append", default=[], help="a stage of NetState rules; may be repeated"
@@ -67,7 +68,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="shape of an input that the net does not tell, or another one; may be repeated",
     )
-    tools.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    tools.add_argument("--json", action="store_true", help="print JSON instead of text")
 
 
 def run_tool(args: argparse.Namespace) -> int | None:

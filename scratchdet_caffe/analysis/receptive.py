@@ -17,6 +17,7 @@ from fractions import Fraction
 
 from scratchdet_caffe.analysis.view import LayerView, NetView
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.errors import LayerError
 from scratchdet_caffe.engine.shapes.vision import Window, conv_window, pool_window
 
 #: First and last cell on one axis; infinite where all cells count.
@@ -195,9 +196,14 @@ def _around(spans: Sequence[Interval]) -> Interval:
 
 def _step(layer: LayerView, axis: int) -> _Step | None:
     """Return what ``layer`` does on one axis; None if its tops have no field."""
-    param = layer.node.layer
-    if not layer.bottoms:
+    try:
+        return _step_of(layer, axis) if layer.bottoms and not layer.refusal else None
+    except LayerError:  # behind a shape that is not known, nobody has checked the layer yet
         return None
+
+
+def _step_of(layer: LayerView, axis: int) -> _Step | None:
+    param = layer.node.layer
     if layer.type in ("Convolution", "DepthwiseConvolution", "Deconvolution", "Im2col"):
         shape = layer.bottoms[0]
         window = conv_window(param, len(shape) - 2 if shape else 2)

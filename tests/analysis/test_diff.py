@@ -335,3 +335,16 @@ def test_the_text_shows_field_left_and_right(
     ]
     assert "only on the left: 30" in lines
     assert not any(line.startswith("layers renamed") for line in lines)
+
+
+def test_in_place_or_not_is_a_matter_of_blob_names() -> None:
+    """The numbers are the same; only programs that ask for the blob see a difference."""
+    head = 'layer { name: "x" type: "Input" top: "x" } '
+    in_place = 'layer { name: "r" type: "ReLU" bottom: "x" top: "x" } '
+    apart = 'layer { name: "r" type: "ReLU" bottom: "x" top: "y" } '
+    tail = 'layer { name: "t" type: "TanH" bottom: "%s" top: "t" }'
+    (found,) = differences(net_of(head + in_place + tail % "x"), net_of(head + apart + tail % "y"))
+    assert (found.kind, found.layer, found.left, found.right) == ("blob", "r", "x", "y")
+    # Read before the ReLU, it is another net.
+    before = net_of(head + apart + tail % "x")
+    assert "bottom" in {d.kind for d in differences(net_of(head + in_place + tail % "x"), before)}

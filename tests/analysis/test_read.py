@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scratchdet_caffe import gen
 from scratchdet_caffe.analysis.read import (
     NetFile,
     SolverFile,
@@ -98,3 +99,25 @@ def test_shapes_behind_a_layer_of_another_caffe_can_be_given(zoo: Path) -> None:
     assert view.shapes[view.graph.last["cls_prob"]] is None
     view = read_view(path, inputs={"rois": (300, 5), "roi_pool_conv5": (300, 256, 6, 6)})
     assert view.shapes[view.graph.last["cls_prob"]] == (300, 21)
+
+
+def test_a_net_that_no_caffe_takes_is_still_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Summary and picture show what there is, and the linter what is wrong."""
+    path = tmp_path / "net.prototxt"
+    path.write_text(
+        'input: "x" input_shape { dim: 1 dim: 3 dim: 8 dim: 8 }'
+        'layer { name: "a" type: "Convolution" bottom: "x" top: "a" convolution_param {'
+        " num_output: 4 kernel_size: 3 } }"
+        'layer { name: "b" type: "Convolution" bottom: "a" top: "b" convolution_param {'
+        " num_output: 4 } }"
+        'layer { name: "p" type: "Pooling" bottom: "b" top: "p" }'
+    )
+    assert gen.main(["--summary", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "112 parameters" in printed
+    assert "layer 'b' (Convolution): kernel needs one entry" in printed
+    assert gen.main(["--draw", str(path), str(tmp_path / "net.svg")]) == 0
+    assert "Convolution, refused" in (tmp_path / "net.svg").read_text()
+    assert gen.main(["--lint", str(path)]) == 1

@@ -224,5 +224,5 @@ def _paint_output(canvas: Canvas, view: NetView, unit: Unit, spot: Spot) -> None
     }
     if classes := counts.get(layer.type):
         prior = layer.bottoms[2] if len(layer.bottoms) > 2 else None
-        text = f"{classes} classes" + (f", {prior[2] // 4:,} priors" if prior else "")
+        text = f"{classes} classes" + (f", {prior[-1] // 4:,} priors" if prior else "")
         canvas.text((spot.x + 6, spot.y + 39), text, size=9, colour="#444", width=room)

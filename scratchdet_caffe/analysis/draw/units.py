@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from scratchdet_caffe.analysis.detector import Group
 from scratchdet_caffe.analysis.view import LayerView, NetView
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
+from scratchdet_caffe.engine.errors import LayerError
 from scratchdet_caffe.engine.shapes import Shape
 from scratchdet_caffe.engine.shapes.vision import conv_window
 
@@ -130,6 +131,13 @@ def make_units(view: NetView, groups: Sequence[Group]) -> tuple[list[Unit], dict
 
 def describe(layer: LayerView) -> str:
     """Return what ``layer`` does in a few characters."""
+    try:
+        return f"{layer.type}, refused" if layer.refusal else _describe(layer)
+    except LayerError:
+        return layer.type
+
+
+def _describe(layer: LayerView) -> str:
     p, param = layer.node.layer, layer.node.layer.convolution_param
     if layer.type in ("Convolution", "DepthwiseConvolution", "Deconvolution"):
         shape = layer.bottoms[0]
