@@ -141,7 +141,7 @@ def find_job(path: Path, gpus: int | None = None) -> Job:
         tuple(finder.absent),
         tuple(files.values()),
         record,
-        gpus or len(solver_of(record).get("gpus") or ()) or None,
+        gpus or _recorded_gpus(solver.solver, record),
     )
 
 
@@ -211,3 +211,10 @@ def solver_of(record: dict[str, Any]) -> dict[str, Any]:
     recipe = record.get("recipe")
     solver = recipe.get("solver") if isinstance(recipe, dict) else None
     return solver if isinstance(solver, dict) else {}
+
+
+def _recorded_gpus(solver: pb.SolverParameter, record: dict[str, Any]) -> int | None:
+    """Return how many GPUs the record names; None for a job on the CPU, whatever it names."""
+    named = solver_of(record).get("gpus")
+    on_gpus = solver.solver_mode == pb.SolverParameter.GPU
+    return len(named) if on_gpus and isinstance(named, list) and named else None

@@ -321,6 +321,10 @@ def test_gpus_take_the_batch_as_it_is(job: Any, lint_job: Lint, tmp_path: Path) 
     assert lint_job() == []
     finding = found_by(lint_job(gpus=3), "batch-gpus")
     assert finding.what.endswith("is 48 images, but the job is made for 64")
+    put(job, "train/data/data_param.batch_size", 8)
+    assert found_by(lint_job(), "batch-gpus").what.startswith("batch_size 8 x 4 GPUs")
+    put(job, "solver/solver_mode", pb.SolverParameter.CPU)
+    assert lint_job() == []  # GPUs in the record of a job on the CPU are another recipe's
 
 
 def test_accumulating_small_batches_is_worse_than_large_ones(job: Any, lint_job: Lint) -> None:
