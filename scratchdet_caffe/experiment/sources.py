@@ -127,10 +127,11 @@ def make_refined(sources: Sequence[Source], recipe: Recipe) -> tuple[Refined, ..
     for fine, coarse in itertools.pairwise(sources):
         if fine.cells != 2 * coarse.cells:
             cells = ", ".join(str(source.cells) for source in sources)
+            coarsest = round(sources[0].step) * 2 ** (len(sources) - 1)
             raise UserError(
                 f"size {recipe.size} gives maps of {cells}, but RefineDet's TCB doubles each map "
                 f"to add it to the one before, and {fine.cells} is not 2 x {coarse.cells}: take a "
-                f"--size that is a multiple of {round(sources[-1].step)}"
+                f"--size that is a multiple of {coarsest}"
             )
     refined = []
     for number, source in enumerate(sources, FIRST_REFINED):

@@ -150,6 +150,8 @@ def test_solvers_are_those_of_the_scripts(
 def test_a_size_whose_maps_do_not_double_is_refused() -> None:
     with pytest.raises(UserError, match=r"maps of 38, 19, 10, 5.*19 is not 2 x 10.*multiple of 64"):
         plan("vgg16", "voc0712", "refinedet", size=300)
+    with pytest.raises(UserError, match=r"maps of 12, 6, 3, 1.*multiple of 64"):
+        plan("vgg16", "voc0712", "refinedet", size=96)
     assert plan("vgg16", "voc0712", "refinedet", size=384).refined[0].source.cells == 48
 
 
