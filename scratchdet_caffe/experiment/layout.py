@@ -228,7 +228,7 @@ def _extras(
         step = step_after(window, step, meant, size)
         if name in pyramid.unshrunk:
             window = KEEP
-        elif pyramid.padded and not window.pad:
+        elif pyramid.padded and not window.pad and HALVE.over(cells) == window.over(cells):
             window = HALVE
         cells = window.over(cells)
         if residual and window.kernel == 3:

@@ -28,7 +28,7 @@ class Pyramid:
             rectified, or ``branch``, the last convolution before it joins the sum.
         unshrunk: Extra levels kept at the map below by mistake: stride 1 and padding 1, while
             steps are still those of the pyramid meant (a quirk of the authors' releases).
-        padded: Extra levels below 5 cells have a padded 3x3/2 window instead of an unpadded one.
+        padded: Extra levels have a padded 3x3/2 window where it makes the map of the unpadded one.
         halve_even: Extra levels on 4 and 2 cells halve them as SSD512's do (`pyramid.shrink`).
         sources: Number of maps that are predicted from; None for all down to one cell.
     """
