@@ -97,7 +97,7 @@ def _instance(param: pb.LayerParameter) -> Any:
     return layer
 
 
-@rule("Python")
+@rule("Python", program=True)
 def python_layer(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     """Python: what the class's own ``setup`` and ``reshape`` make of the bottoms."""
     instance = _instance(layer)

@@ -137,7 +137,7 @@ def no_gradient(net: Net) -> Iterator[Hit]:
 def no_loss(net: Net) -> Iterator[Hit]:
     """A training net in which nothing has a loss weight."""
     weights = [any(layer.node.loss_weights) for layer in net.view.layers]
-    unknown = any(layer.type == "Python" for layer in net.view.layers)
+    unknown = any(layer.type not in known_types() for layer in net.view.layers)
     if net.trains and net.data and not any(weights) and not unknown:
         yield Hit("no layer is a loss")
 

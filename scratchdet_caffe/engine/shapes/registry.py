@@ -48,22 +48,31 @@ class Spec:
 
 Rule = Callable[[pb.LayerParameter, Sequence[Shape]], Spec]
 _RULES: dict[str, Rule] = {}
+_PROGRAMS: set[str] = set()
 
 
-def rule(*types: str) -> Callable[[Rule], Rule]:
-    """Register the decorated function as the shape rule of the layer ``types``."""
+def rule(*types: str, program: bool = False) -> Callable[[Rule], Rule]:
+    """Register the decorated function as the shape rule of the layer ``types``.
+
+    Args:
+        types: The layer types.
+        program: Whether the rule runs a program of the user's to know the shapes. Such a rule is
+            for nets that are run, never for nets that are only read.
+    """
 
     def register(function: Rule) -> Rule:
         for name in types:
             _RULES[name] = function
+        if program:
+            _PROGRAMS.update(types)
         return function
 
     return register
 
 
 def known_types() -> list[str]:
-    """Return the layer types that have a shape rule, sorted."""
-    return sorted(_RULES)
+    """Return the layer types whose shapes are known without running a program, sorted."""
+    return sorted(_RULES.keys() - _PROGRAMS)
 
 
 def spec_of(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -127,6 +131,31 @@ def test_errors_give_status_1_and_json_tells_all(
     ((finding,),) = json.loads(capsys.readouterr().out).values()
     assert (finding["rule"], finding["severity"]) == ("unwired", "error")
     assert finding["what"] == "layer 'r' (ReLU): unknown bottom blob 'nobody' at index 0"
+
+
+def test_findings_are_the_same_beside_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine runs Python layers to know their shapes; who reads a net never does."""
+    (tmp_path / "layer_of_the_user.py").write_text('open("was_run", "w").close()')
+    (tmp_path / "net.prototxt").write_text("""
+layer { name: "data" type: "Python" top: "data" top: "label"
+  python_param { module: "layer_of_the_user" layer: "Data" } }
+layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc"
+  inner_product_param { num_output: 2 weight_filler { type: "xavier" } } }
+layer { name: "odd" type: "TanH" bottom: "fc" top: "odd" }
+layer { name: "loss" type: "SoftmaxWithLoss" bottom: "fc" bottom: "label" top: "loss" }""")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    words = ["-m", "scratchdet_caffe.gen", "--lint", "net.prototxt", "--json"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    alone = subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True)
+    importlib.import_module("scratchdet_caffe.pycaffe")
+    (found,) = json.loads(alone.stdout).values()
+    beside = [(finding.rule, finding.what) for finding in lint("net.prototxt")]
+    assert beside == [(finding["rule"], finding["what"]) for finding in found]
+    assert beside == [("unread-top", "nobody reads its top 'odd'")]
+    assert not (tmp_path / "was_run").exists()
 
 
 def test_what_cannot_be_linted_is_one_sentence(tmp_path: Path) -> None:

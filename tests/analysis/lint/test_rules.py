@@ -263,10 +263,17 @@ def test_both_phases_of_a_net_are_wired(tmp_path: Path) -> None:
     assert "unknown bottom blob 'nobody'" in found.what
 
 
-def test_a_loss_of_another_caffe_may_be_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "data",
+    [
+        'type: "Input" input_param { shape { dim: 1 dim: 2 } }',
+        'type: "Data" include { phase: TRAIN } data_param { source: "lmdb" batch_size: 2 }',
+    ],
+)
+def test_a_loss_of_another_caffe_may_be_one(data: str, tmp_path: Path) -> None:
     path = tmp_path / "net.prototxt"
     path.write_text(
-        'layer { name: "data" type: "Input" top: "x" input_param { shape { dim: 1 dim: 2 } } }'
+        f'layer {{ name: "data" top: "x" {data} }}'
         'layer { name: "ip" type: "InnerProduct" bottom: "x" top: "y" inner_product_param {'
         ' num_output: 2 weight_filler { type: "xavier" } } include { phase: TRAIN } }'
         'layer { name: "loss" type: "CenterLoss" bottom: "y" top: "loss" }'
