@@ -144,7 +144,7 @@ def _settle(
     words += [first.head.type, str(first.size)]
     derived: Changes = []
     if max_iter is not None:
-        derived.append(_rescaled(load_recipe(name, words, flags), max_iter))
+        derived.append(rescaled(load_recipe(name, words, flags), max_iter))
     settled = load_recipe(name, words, [*flags, *derived, *given])
     _check_size(settled.size)
     if settled.priors.sizes == "climb":
@@ -183,7 +183,7 @@ def _check(recipe: Recipe) -> None:
             raise UserError(f"solver.{field} is {number}, but must be a finite number")
 
 
-def _rescaled(recipe: Recipe, max_iter: int) -> dict[str, Any]:
+def rescaled(recipe: Recipe, max_iter: int) -> dict[str, Any]:
     """Return the solver table for ``max_iter``: the same schedule, shorter or longer."""
     solver, share = recipe.solver, max_iter / max(1, recipe.solver.max_iter)
 

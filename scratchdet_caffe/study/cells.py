@@ -11,6 +11,7 @@ from typing import Any
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.experiment import Job, plan
 from scratchdet_caffe.experiment.paper_tables import PaperTable, Row, Words
+from scratchdet_caffe.experiment.plan import rescaled
 from scratchdet_caffe.files import read_text
 
 
@@ -63,13 +64,19 @@ class Wish:
         own = how.max_iter if how else 0
         return own if self.max_iter is None else min(own, self.max_iter)
 
-    def weights(self, arch: str, backbone: str) -> str:
-        """Return the file with the pretrained ``backbone``, whether it is there yet or not."""
+    def weights(self, arch: str, backbone: str, usual: str) -> str:
+        """Return the file with the pretrained ``backbone``, whether it is there yet or not.
+
+        Args:
+            arch: The backbone's arch.
+            backbone: The same, with ``-bn`` where it has BatchNorm.
+            usual: Where the recipe expects it.
+        """
         scale = self.table.scales[self.scale]
         if backbone in self.pretrained:
             return self.pretrained[backbone]
         if scale.pretraining is None:
-            return scale.weights.get(backbone, f"models/{backbone}.caffemodel")
+            return scale.weights.get(backbone) or usual or f"models/{backbone}.caffemodel"
         name = f"{arch}_classifier_iter_{self.pretraining_iterations}.caffemodel"
         return (self.folder / "pretraining" / backbone / name).as_posix()
 
@@ -128,28 +135,31 @@ def plan_cells(wish: Wish, datasets: Mapping[str, str]) -> list[Cell]:
 
 def _cell(wish: Wish, row: Row, seed: int, datasets: Mapping[str, str]) -> Cell:
     words = row.words[wish.scale]
+    settings = [*words.set, f"solver.random_seed={seed}"]
 
-    def job(weights: str) -> Job:
+    def job(weights: str | None) -> Job:
         return plan(
             words.arch,
             datasets[words.data],
             words.recipe,
             bn=words.bn or None,
             weights=weights,
-            max_iter=wish.max_iter,
             batch=wish.batch,
             gpus="none" if wish.scale == "mini" else "0",
-            settings=[*words.set, f"solver.random_seed={seed}", *wish.settings],
+            settings=[*settings, *wish.settings],
             out=wish.folder.as_posix(),
             name=f"{row.scores or row.name}_seed{seed}",
         )
 
-    plain = job("none")
+    usual = job(None).recipe
+    if wish.max_iter is not None:  # the schedule of the table's own words, shortened
+        shorter = rescaled(usual, wish.max_iter)["solver"]
+        settings += [f"solver.{field}={value}" for field, value in shorter.items()]
     if not words.pretrained:
-        return Cell(row, words, seed, plain)
+        return Cell(row, words, seed, job("none"))
     # Whether the backbone has BatchNorm, only the settled recipe says.
-    backbone = words.arch + "-bn" * plain.recipe.backbone.bn
-    return Cell(row, words, seed, job(wish.weights(words.arch, backbone)), backbone)
+    backbone = words.arch + "-bn" * usual.backbone.bn
+    return Cell(row, words, seed, job(wish.weights(words.arch, backbone, usual.weights)), backbone)
 
 
 def check_unchanged(cells: Sequence[Cell]) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from scratchdet_caffe.cli import text_table
 from scratchdet_caffe.experiment.paper_tables import CERTAINTY, PaperTable, Row
 from scratchdet_caffe.render import write_job
 from scratchdet_caffe.study.cells import Cell, check_unchanged
 from scratchdet_caffe.study.cost import TFLOPS, Cost, cost_of
-from scratchdet_caffe.study.pretraining import backbones
+from scratchdet_caffe.study.pretraining import brought
 from scratchdet_caffe.study.processes import command_line
 from scratchdet_caffe.study.session import Session
 
@@ -87,7 +88,7 @@ def dry_run(session: Session, tflops: float | None = None) -> str:
     for cell in cells:
         if not cell.row.scores:
             write_job(cell.job)
-        cost = cost_of(cell)
+        cost = cost_of(cell, wish.table.traced)
         total = Cost(total.flops + cost.flops, total.bytes + cost.bytes)
         solver, recipe = cell.job.recipe.solver, cell.job.recipe
         pictures = recipe.data.batch_size * (solver.iter_size or 1)
@@ -101,11 +102,12 @@ def dry_run(session: Session, tflops: float | None = None) -> str:
         if datasets.made_here(word) and not datasets.ready(word):
             lines.append(f"first: {command_line('prepare', datasets.arguments(word))}")
     how = wish.table.scales[wish.scale].pretraining
-    for backbone, cell in backbones(cells).items():
+    for backbone, file in brought(cells):
         if how and backbone not in wish.pretrained:
             lines.append(f"backbone {backbone}: trained first, {how.max_iter} iterations")
         else:
-            lines.append(f"backbone {backbone}: {cell.job.recipe.weights} (to be brought)")
+            there = "" if Path(file).is_file() else " (to be brought)"
+            lines.append(f"backbone {backbone}: {file}{there}")
     unit = "core" if speed == TFLOPS["cpu"] else "GPU"
     lines += [
         f"{len(cells)} cells, {_duration(total.hours(speed))} on one {unit} that sustains "

@@ -111,6 +111,12 @@ def backbones(cells: Sequence[Cell]) -> dict[str, Cell]:
     return {cell.backbone: cell for cell in reversed(cells) if cell.backbone}
 
 
+def brought(cells: Sequence[Cell]) -> list[tuple[str, str]]:
+    """Return backbone and file of all pretrained weights that ``cells`` begin with."""
+    pairs = ((cell.backbone, cell.job.recipe.weights) for cell in cells if cell.backbone)
+    return list(dict.fromkeys(pairs))
+
+
 def check_given(wish: Wish, cells: Sequence[Cell]) -> None:
     """Check the weights that the user brings.
 
@@ -126,8 +132,7 @@ def check_given(wish: Wish, cells: Sequence[Cell]) -> None:
             )
         if not Path(file).is_file():
             raise UserError(f"--pretrained {backbone}={file}: no such file")
-    for backbone, cell in needed.items():
-        file = cell.job.recipe.weights
+    for backbone, file in brought(cells):
         if wish.table.scales[wish.scale].pretraining is None and not Path(file).is_file():
             raise UserError(
                 f"{file}: the weights of the pretrained rows are not there: put them there, give "

@@ -27,6 +27,8 @@ from scratchdet_caffe.study.record import (
 EXIT_DIVERGED = 3
 """Of ``train``."""
 CONSOLE = "console.log"
+KEPT = 2
+"""Snapshots that a training keeps, so that a damaged one is not the end of it."""
 
 
 class Failed(Exception):
@@ -105,7 +107,8 @@ class Steps:
             "--solver", f"{cell.job.folder}/solver.prototxt", "--resume",
             *(["--weights", weights] if weights else []), *self._where(),
             "--threads", str(self._threads),
-            *(["--trace-gradients"] if self._wish.table.traced else []),
+            # A traced training is looked at from all its snapshots.
+            *(["--trace-gradients"] if self._wish.table.traced else ["--keep", str(KEPT)]),
         ]  # fmt: skip
         ended = self._command("train", arguments, cell, record, lock)
         if ended.status == EXIT_DIVERGED:

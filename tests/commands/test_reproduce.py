@@ -286,3 +286,54 @@ def test_mistakes_end_in_one_sentence(
     with pytest.raises(UserError, match=re.escape(said)):
         main(arguments)
     assert not list(tmp_path.iterdir())
+
+
+VOC_CLASSES = ("person", "car", "bottle")
+
+
+def make_devkit(root: Path, bccd: Path) -> None:
+    """A VOCdevkit of real layout with a few photographs, their three classes renamed to VOC's."""
+    names = dict(zip(("RBC", "WBC", "Platelets"), VOC_CLASSES))
+    stems = sorted(path.stem for path in (bccd / "JPEGImages").glob("*.jpg"))
+    sets = {
+        "VOC2007": {"trainval": stems[:4], "test": stems[4:6]},
+        "VOC2012": {"trainval": stems[6:10]},
+    }
+    for year, lists in sets.items():
+        for folder in ("JPEGImages", "Annotations", "ImageSets/Main"):
+            (root / year / folder).mkdir(parents=True)
+        for name, members in lists.items():
+            text = "".join(f"{stem}\n" for stem in members)
+            (root / year / "ImageSets/Main" / f"{name}.txt").write_text(text)
+            for stem in members:
+                xml = (bccd / "Annotations" / f"{stem}.xml").read_text()
+                for old, new in names.items():
+                    xml = xml.replace(f"<name>{old}</name>", f"<name>{new}</name>")
+                (root / year / "Annotations" / f"{stem}.xml").write_text(xml)
+                picture = (bccd / "JPEGImages" / f"{stem}.jpg").read_bytes()
+                (root / year / "JPEGImages" / f"{stem}.jpg").write_bytes(picture)
+
+
+@pytest.mark.slow
+def test_table1_at_full_scale_needs_only_the_data(tmp_path: Path, shared: Path) -> None:
+    """All 18 cells at 300 x 300, for two iterations, with narrow nets to be done in minutes."""
+    make_devkit(tmp_path / "VOCdevkit", shared / "data/bccd/VOCdevkit/BCCD")
+    words = (
+        "table1", "--scale", "full", "--data", "VOCdevkit", "--max-iter", 2, "--batch", 2,
+        "--set", "backbone.width=0.125", "--set", "solver.iter_size=1", "--jobs", 2, "--threads", 1,
+    )  # fmt: skip
+    run(tmp_path, *words, "--rows", "scratch-*")
+    # Weights of any backbone will do to show that they are loaded.
+    below = tmp_path / "runs/table1-full/vgg16/voc0712"
+    (plain,) = (below / "scratch-none-low_seed1").glob("*_iter_2.caffemodel")
+    (normal,) = (below / "scratch-both-low_seed1").glob("*_iter_2.caffemodel")
+    given = ("--pretrained", f"vgg16={plain}", "--pretrained", f"vgg16-bn={normal}")
+    run(tmp_path, *words, *given)
+    found = json.loads((tmp_path / "runs/table1-full/table.json").read_text())
+    states = {row["name"]: row["cells"][0]["state"] for row in found["rows"]}
+    assert len(states) == 18
+    assert set(states.values()) <= {"done", "diverged"}
+    assert states["scratch-both-low"] == states["pretrained-both-low"] == "done"
+    assert all(row["verdict"] == "" for row in found["rows"])  # shortened: nothing compares
+    assert "dim: 300" in (below / "scratch-both-low_seed1/deploy.prototxt").read_text()
+    assert "num_classes: 21" in (below / "scratch-both-low_seed1/train.prototxt").read_text()
