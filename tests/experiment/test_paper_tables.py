@@ -83,7 +83,8 @@ def test_the_figure_runs_what_table1_runs() -> None:
         for ours, theirs in (("none", "scratch-none-low"), ("head-10x", "scratch-head-middle")):
             mine, its = figure.row(ours).words[scale], table.row(theirs).words[scale]
             assert (mine.arch, mine.data, mine.bn) == (its.arch, its.data, its.bn)
-            assert set(its.set) <= set(mine.set)
+            if scale == "full":  # at the scale mini the lowest rate must not diverge
+                assert set(its.set) <= set(mine.set)
 
 
 GOOD = """
