@@ -17,8 +17,8 @@ class Passes:
     """Runs ranges of layers between blobs.
 
     A blob name may stand for several values, one per in-place layer. The last one is what the
-    blob shows as data; the gradient of the first one is what it shows as diff (Caffe's rule,
-    since backward goes through the in-place layers in the same memory).
+    blob shows as data; the gradient of the first one that a pass comes to is what it shows as diff
+    (Caffe's rule, since backward goes through the in-place layers in the same memory).
 
     Attributes:
         values: What the last forward pass left for a backward pass, by value number.
@@ -57,6 +57,12 @@ class Passes:
         if graph.force_backward:
             for tensor in (*given.values(), *feed.values()):
                 tensor.requires_grad_(tensor.is_floating_point())
+        elif with_grad:
+            # Layers before the range may learn: their gradient goes through what is given.
+            for i in layers:
+                for value, down in zip(graph.nodes[i].bottoms, graph.nodes[i].propagate_down):
+                    if down and value in given:
+                        given[value].requires_grad_()
         with torch.set_grad_enabled(with_grad):
             values = self.net.run(feed, keep, layers, given)
         inputs = set(self.net.inputs)
@@ -85,10 +91,13 @@ class Passes:
             self._replay()
         tops, tops_grad = self._seeds(layers)
         reached = {v for i in layers for v in (*graph.nodes[i].bottoms, *graph.nodes[i].tops)}
+        earliest: dict[str, int] = {}  # the last that backward comes to, which its diff shows
+        for value in sorted(reached):
+            earliest.setdefault(graph.blob_of[value], value)
         wanted = {
             blob: value
-            for blob, value in self._first.items()
-            if value in reached and value in self.values and self.values[value].requires_grad
+            for blob, value in earliest.items()
+            if value in self.values and self.values[value].requires_grad
         }
         # Only parameters within the range: those before it get nothing (Caffe stops there).
         inside = {id(blob) for i in layers for blob in self.net.layers[i].own_blobs}
@@ -110,8 +119,9 @@ class Passes:
                 param.grad += grad
         seeded = {id(top) for top in tops}
         by_blob = dict(zip(wanted, grads))
-        for blob, value in self._first.items():
-            if value in reached and id(self.values.get(value)) not in seeded:
+        for blob, value in earliest.items():
+            known = value in self.values or value == self._first[blob]
+            if known and id(self.values.get(value)) not in seeded:
                 self.blobs[blob].set_diff(by_blob.get(blob))
 
     def _seeds(self, layers: range) -> tuple[list[Tensor], list[Tensor]]:

@@ -93,6 +93,21 @@ def test_backward_through_part_of_the_net(conv_net: caffe.Net) -> None:
     assert list(conv_net.backward(end="ip", prob=np.ones((2, 5)))) == ["conv"]
 
 
+def test_backward_through_one_layer_that_ran_alone(conv_net: caffe.Net) -> None:
+    """A layer before it learns, so it hands a gradient on, inputs of the net or not."""
+    text = Path("small.prototxt").read_text().replace("force_backward: true", "")
+    Path("learning.prototxt").write_text(text)
+    net = caffe.Net("learning.prototxt", caffe.TRAIN)
+    net.blobs["conv"].data[...] = RNG.normal(size=net.blobs["conv"].data.shape)
+    net.forward(start="ip", end="ip")
+    seed = RNG.normal(size=(2, 5)).astype(np.float32)
+    net.blobs["ip"].diff[...] = seed
+    net.backward(start="ip", end="ip")
+    want = (seed @ net.params["ip"][0].data).reshape(net.blobs["conv"].data.shape)
+    np.testing.assert_allclose(net.blobs["conv"].diff, want, rtol=1e-4, atol=1e-6)
+    assert not net.params["conv"][0].diff.any()
+
+
 def test_another_batch_size_and_image_size(conv_net: caffe.Net) -> None:
     conv_net.blobs["data"].reshape(5, 3, 6, 6)
     conv_net.reshape()
