@@ -103,9 +103,16 @@ def _tolerance(text: str | None) -> Any:
 
 def _table(rows: Sequence[Any]) -> str:
     steps = max((len(row.steps) for row in rows), default=0)
-    head = ("layer", "type", "forward", "backward", *(f"step {k + 1}" for k in range(steps)))
+    head = (
+        "layer",
+        "type",
+        "whole net",
+        "forward",
+        "backward",
+        *(f"step {k + 1}" for k in range(steps)),
+    )
     cells = [
-        (row.layer, row.type, _share(row.forward), _share(row.backward), *map(_share, row.steps))
+        (row.layer, row.type, *map(_share, (row.whole, row.forward, row.backward, *row.steps)))
         + ("-",) * (steps - len(row.steps))
         for row in rows
     ]

@@ -14,6 +14,9 @@ from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 Array = npt.NDArray[np.float32]
 Arrays = Mapping[str, Array]
 
+#: What stands for an array that one engine does not have.
+_NOTHING: Array = np.zeros(0, np.float32)
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -49,10 +52,19 @@ class Error:
 
 @dataclass(frozen=True)
 class Row:
-    """The worst errors of one layer; None where there is nothing to compare."""
+    """The worst errors of one layer; None where there is nothing to compare.
+
+    Attributes:
+        whole: Of what it makes in a pass of the whole net, where errors add up. To look at: it
+            does not count.
+        forward: Of what it makes by itself, from the first engine's values.
+        backward: Of its gradients, likewise.
+        steps: Of what solver steps change, one each.
+    """
 
     layer: str
     type: str
+    whole: Error | None = None
     forward: Error | None = None
     backward: Error | None = None
     steps: tuple[Error, ...] = ()
@@ -84,17 +96,15 @@ def error_of(what: str, one: Array, two: Array) -> Error:
     return Error(what, worst / largest, worst)
 
 
-def step_error(
-    what: str,
-    before: tuple[Array, Array],
-    after: tuple[Array, Array],
-) -> Error:
-    """Measure how far apart the moves of a parameter are, of the first and the second engine.
+def step_error(what: str, before: Array, after: tuple[Array, Array]) -> Error:
+    """Measure how far apart the two engines' moves of a parameter are that both began ``before``.
 
     The error is a share of the larger move; moves below 1e-5 of the weights are rounding.
     """
-    moves = [a.astype(np.float64) - b for a, b in zip(after, before)]
-    floor = 1e-5 * max(float(np.abs(array).max(initial=0)) for array in before)
+    if before.shape != after[1].shape:
+        return error_of(what, *after)
+    moves = [array.astype(np.float64) - before for array in after]
+    floor = 1e-5 * float(np.abs(before).max(initial=0))
     largest = max(floor, *(float(np.abs(move).max(initial=0)) for move in moves))
     worst = float(np.abs(moves[0] - moves[1]).max(initial=0))
     if not math.isfinite(worst):
@@ -108,6 +118,7 @@ def compare(net: pb.NetParameter, one: Arrays, two: Arrays, steps: int) -> list[
         Row(
             layer.name,
             layer.type,
+            _worst(_whole(layer, one, two)),
             _worst(_forward(layer, one, two)),
             _worst(_backward(layer, one, two)),
             tuple(error for k in range(steps) if (error := _step(layer, one, two, k + 1))),
@@ -132,36 +143,45 @@ def first_difference(rows: list[Row], tolerance: Tolerance) -> Difference | None
     return None
 
 
+def _whole(layer: pb.LayerParameter, one: Arrays, two: Arrays) -> Iterator[Error]:
+    for top in layer.top:
+        if (key := f"whole/{top}") in two:
+            yield _pair(f"top '{top}' in a whole pass", one, two, f"data/{top}", key)
+
+
 def _forward(layer: pb.LayerParameter, one: Arrays, two: Arrays) -> Iterator[Error]:
     for top in layer.top:
-        yield error_of(f"top '{top}'", one[f"data/{top}"], two[f"data/{top}"])
-    for key in _own(layer, "state", one):
-        yield error_of(f"blob {key.rpartition('/')[2]} after the pass", one[key], two[key])
+        yield _pair(f"top '{top}'", one, two, f"data/{top}")
+    for key in _own(layer, "state", one, two):
+        yield _pair(f"blob {key.rpartition('/')[2]} after the pass", one, two, key)
 
 
 def _backward(layer: pb.LayerParameter, one: Arrays, two: Arrays) -> Iterator[Error]:
     for bottom in layer.bottom:
         if (key := f"diff/{bottom}") in one:
-            yield error_of(
-                f"gradient of bottom '{bottom.partition('@split')[0]}'", one[key], two[key]
-            )
-    for key in _own(layer, "gradient", one):
-        yield error_of(f"gradient of blob {key.rpartition('/')[2]}", one[key], two[key])
+            yield _pair(f"gradient of bottom '{bottom.partition('@split')[0]}'", one, two, key)
+    for key in _own(layer, "gradient", one, two):
+        yield _pair(f"gradient of blob {key.rpartition('/')[2]}", one, two, key)
 
 
 def _step(layer: pb.LayerParameter, one: Arrays, two: Arrays, number: int) -> Error | None:
     errors = []
-    for key in _own(layer, f"step{number}", one):
-        before = key.replace(f"step{number}", f"step{number - 1}", 1)
-        moves = (one[before], two[before]), (one[key], two[key])
-        errors.append(step_error(f"move of blob {key.rpartition('/')[2]}", *moves))
+    for key in _own(layer, f"step{number}", one, two):
+        before = one.get(key.replace(f"step{number}", f"step{number - 1}", 1), _NOTHING)
+        after = one.get(key, _NOTHING), two.get(key, _NOTHING)
+        errors.append(step_error(f"move of blob {key.rpartition('/')[2]}", before, after))
     return _worst(errors)
 
 
-def _own(layer: pb.LayerParameter, kind: str, arrays: Arrays) -> list[str]:
+def _pair(what: str, one: Arrays, two: Arrays, key: str, other: str | None = None) -> Error:
+    return error_of(what, one.get(key, _NOTHING), two.get(other or key, _NOTHING))
+
+
+def _own(layer: pb.LayerParameter, kind: str, *engines: Arrays) -> list[str]:
     """Keys of ``kind`` of the layer's parameter blobs; names of layers may contain slashes."""
     start = f"{kind}/{layer.name}/"
-    return sorted(k for k in arrays if k.startswith(start) and k[len(start) :].isdigit())
+    keys = {key for arrays in engines for key in arrays}
+    return sorted(k for k in keys if k.startswith(start) and k[len(start) :].isdigit())
 
 
 def _worst(errors: Iterator[Error] | list[Error]) -> Error | None:

@@ -86,6 +86,7 @@ def run(what: Comparison, folder: Path) -> Outcome:
     for number, engine in enumerate(what.engines):
         out = folder / f"engine{number}.npz"
         engine.run(replace(job, engine=engine.kind, out=str(out)), folder / "job.json")
+        job = replace(job, reference=str(out))
         found.append(dict(np.load(out)))
     rows = compare(net, found[0], found[1], batches if what.solver else 0)
     notes = [f"Dropout keeps everything here: {', '.join(frozen.dropout)}"] * bool(frozen.dropout)

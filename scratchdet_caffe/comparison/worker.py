@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,9 @@ class Job:
         passes: Batches to record, or solver steps to take.
         solver: The solver prototxt for steps, or None.
         backward: Whether gradients are asked for.
+        reference: What the first engine found, an ``.npz``: every layer is then run by itself on
+            the first engine's values, too, and every step begins with the first engine's weights.
+            None for the first engine itself.
     """
 
     engine: str
@@ -53,6 +57,7 @@ class Job:
     passes: int = 0
     solver: str | None = None
     backward: bool = False
+    reference: str | None = None
 
     def write(self, path: Path) -> None:
         """Write the job where a worker reads it."""
@@ -69,8 +74,12 @@ def main(path: str) -> int:
         else:
             inputs = dict(np.load(str(job.inputs)))
             found = {"engine": np.array(describe(caffe)), **_run(caffe, job, inputs)}
+            reference = dict(np.load(job.reference)) if job.reference else None
+            if reference is not None:
+                whole = {f"whole/{key[5:]}": a for key, a in found.items() if key[:5] == "data/"}
+                found.update(whole, **_alone(caffe, job, reference))
             if job.solver:
-                found.update(_steps(caffe, job, inputs))
+                found.update(_steps(caffe, job, inputs, reference))
             save(job.out, found)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -123,12 +132,61 @@ def _run(caffe: Any, job: Job, inputs: Mapping[str, Array]) -> dict[str, Array]:
     return found
 
 
-def _steps(caffe: Any, job: Job, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Solver steps, each on its own batch: ``step<k>/<layer>/<i>``, k from 0 (before the first)."""
+def _alone(caffe: Any, job: Job, reference: Mapping[str, Array]) -> dict[str, Array]:
+    """Run each layer by itself: its bottoms and its tops' gradients are the reference's.
+
+    So a value next to zero that rounding brings to the other side of a ReLU, or a tie of a maximum,
+    is decided alike by both engines; the few values that a BatchNorm may stand on amplify nothing;
+    and an error stays with the layer that makes it. The keys are those of `_run`.
+    """
+    net = _net(caffe, job)
+    found: dict[str, Array] = {}
+    for layer, tops in net.top_names.items():
+        bottoms = net.bottom_names[layer]
+        for bottom in bottoms:
+            _put(net.blobs[bottom].data, reference, f"data/{bottom}")
+        net.clear_param_diffs()
+        _range(net.forward, layer)
+        found.update({f"data/{top}": np.array(net.blobs[top].data) for top in tops})
+        blobs = list(enumerate(net.params.get(layer, [])))
+        found.update({f"state/{layer}/{i}": np.array(blob.data) for i, blob in blobs})
+        if job.backward:
+            for top in tops:
+                _put(net.blobs[top].diff, reference, f"diff/{top}")
+            _range(net.backward, layer)
+            found.update({f"diff/{bottom}": np.array(net.blobs[bottom].diff) for bottom in bottoms})
+            found.update({f"gradient/{layer}/{i}": np.array(blob.diff) for i, blob in blobs})
+    return found
+
+
+def _put(array: Array, arrays: Mapping[str, Array], key: str) -> None:
+    """Fill ``array`` with what is under ``key``, if it fits; else the comparison shows that."""
+    if key in arrays and arrays[key].shape == array.shape:
+        array[...] = arrays[key]
+
+
+def _range(run: Callable[..., Any], layer: str) -> None:
+    """Run one layer; pycaffe takes its name for a blob's when all is computed, and may stumble."""
+    with suppress(KeyError):
+        run(start=layer, end=layer)
+
+
+def _steps(
+    caffe: Any, job: Job, inputs: Mapping[str, Array], reference: Mapping[str, Array] | None
+) -> dict[str, Array]:
+    """Solver steps, each on its own batch: ``step<k>/<layer>/<i>``, k from 0 (before the first).
+
+    Each begins with the reference's weights, if there is one, and with a history of its own: so
+    that rounding of one step, which the next may make much of, is not taken for a wrong rule.
+    """
     solver = caffe.get_solver(job.solver)
     solver.net.copy_from(job.weights)
     found = {f"step0/{name}": data for name, data in _params(solver.net).items()}
     for number in range(job.passes):
+        if reference is not None:
+            for layer, blobs in solver.net.params.items():
+                for i, blob in enumerate(blobs):
+                    _put(blob.data, reference, f"step{number}/{layer}/{i}")
         _fill(solver.net, inputs, number)
         solver.step(1)
         found.update({f"step{number + 1}/{k}": data for k, data in _params(solver.net).items()})
