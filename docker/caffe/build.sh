@@ -14,6 +14,8 @@ for tool in "$source"/build/tools/*.bin; do
     cp "$tool" "$target/build/tools/$(basename "$tool" .bin)"
 done
 cp -r "$source/python" "$target/python"
+"${PYTHON:-python3}" "$own/python_proto.py" \
+    "$source/src/caffe/proto/caffe.proto" "$target/python/caffe/proto/caffe_pb2.py"
 cp "$source/LICENSE" "$target/"
 strip --strip-unneeded "$target"/build/lib/libcaffe.so.* "$target"/build/tools/*
 

@@ -40,18 +40,16 @@ def test_shellcheck_finds_nothing() -> None:
 def test_the_images_pin_every_requirement_of_the_package() -> None:
     text = (ROOT / "docker" / "constraints.txt").read_text()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    pinned = {
-        line.partition("==")[0].lower()
-        for line in text.splitlines()
-        if re.fullmatch(r"[\w-]+==[\w.]+", line)
-    }
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    pins = [re.fullmatch(r"([\w-]+)==[\w.]+(?:; python_version (.*))?", line) for line in lines]
+    assert all(pins), lines
     wanted = [*project["dependencies"], *project["optional-dependencies"]["torch"]]
-    names = {
-        re.match(r"[\w-]+", text)[0].lower() for text in wanted if "python_version" not in text
-    }
-    assert names <= pinned
-    assert len(pinned) == sum("==" in line for line in text.splitlines())  # no name twice
-    assert {"scikit-image", "scipy", "six"} <= pinned  # what pycaffe imports
+    names = {re.match(r"[\w-]+", text)[0].lower() for text in wanted}
+    names |= {"hatchling", "scikit-image", "scipy", "six"}  # what builds it; what pycaffe imports
+    for version in ('>= "3.11"', '< "3.11"'):
+        pinned = [pin[1].lower() for pin in pins if pin[2] in (None, version)]
+        assert len(pinned) == len(set(pinned))  # no name twice
+        assert names - set(pinned) <= ({"tomli"} if version.startswith(">") else set())
 
 
 def test_what_the_dockerfile_copies_is_let_through_and_there() -> None:
@@ -132,6 +130,35 @@ def test_a_mirror_serves_the_pinned_commit_whatever_it_can_do(tmp_path: Path) ->
     )
     assert done.returncode == 1
     assert "has no commit 000" in done.stderr
+
+
+def test_caffes_messages_are_python_for_any_protobuf(tmp_path: Path) -> None:
+    (tmp_path / "protoc").write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -m grpc_tools.protoc "$@"\n'
+    )
+    (tmp_path / "protoc").chmod(0o755)
+    subprocess.run(
+        [
+            sys.executable,
+            ROOT / "docker" / "caffe" / "python_proto.py",
+            ROOT / "scratchdet_caffe" / "caffeproto" / "caffe.proto",
+            tmp_path / "caffe_pb2.py",
+        ],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        check=True,
+    )
+    program = """
+import caffe_pb2 as pb
+net = pb.NetParameter(name="n")
+net.layer.add(type="Pooling").pooling_param.pool = pb.PoolingParameter.AVE
+assert pb.NetParameter.FromString(net.SerializeToString()) == net
+assert pb.NetParameter.__module__ == "caffe_pb2"
+print(pb.TEST)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.stdout == "1\n", done.stderr
 
 
 @pytest.mark.slow
