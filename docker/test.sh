@@ -59,11 +59,26 @@ within() {
 }
 
 build torch
-say "the image's own user, its self-test and a short training"
+say "the image's own user, its self-test; a short training, stopped as docker does, and gone on with"
 [ "$(within torch id -u)" = 10001 ]
 within torch selftest.sh torch
-within torch sh -c 'train.sh --arch root_resnet18 --dataset shapes --recipe mini --max-iter 60 \
-    && ls -l /data/shapes/trainval_lmdb /runs/root_resnet18/shapes/*/report.html && healthcheck.sh'
+# shellcheck disable=SC2016 # for the shell inside
+within torch bash -euc '
+    job=/runs/root_resnet18/shapes/mini_64
+    train=(train.sh --arch root_resnet18 --dataset shapes --recipe mini --max-iter 60
+        --set solver.display=5)
+    tini -s -- "${train[@]}" &
+    until grep -qs "Iteration 10, loss" "$job/train.log"; do sleep 0.2; done
+    healthcheck.sh
+    kill -TERM $!
+    status=0
+    wait $! || status=$?
+    [ "$status" = 143 ]
+    ls "$job"/*.solverstate
+    "${train[@]}"
+    grep "Resuming from" "$job/train.log"
+    ls -l /data/shapes/trainval_lmdb "$job/report.html"
+    healthcheck.sh'
 
 if [ -z "${CAFFE_URL:-}" ]; then
     build toolchain
@@ -72,6 +87,11 @@ else
     case $CAFFE_URL in /*) options+=(--volume "$CAFFE_URL:$CAFFE_URL:ro") ;; esac
     build caffe --build-arg "CAFFE_URL=$CAFFE_URL" ${CAFFE_COMMIT:+--build-arg "CAFFE_COMMIT=$CAFFE_COMMIT"}
     within caffe selftest.sh caffe
-    within caffe sh -c 'train.sh --engine caffe --arch root_resnet18 --dataset shapes --recipe mini --max-iter 20'
+    say "a short training with SSD-Caffe, and both engines on its net"
+    within caffe sh -ec '
+        train.sh --engine caffe --arch root_resnet18 --dataset shapes --recipe mini --max-iter 20
+        cd /runs/root_resnet18/shapes/mini_64
+        python -m scratchdet_caffe.parity train.prototxt ./*_iter_20.caffemodel \
+            --engines caffe,torch'
 fi
 say "the images build and run"
