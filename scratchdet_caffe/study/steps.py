@@ -155,9 +155,9 @@ class Steps:
 
 
 def _how_it_diverged(log: Path) -> str:
-    """The iteration and the loss that the log ends with."""
+    """What the log says was lost, and when."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    found = re.findall(r"(Iteration \d+, loss = \S+): diverged", text)
+    found = re.findall(r"(Iteration \d+, .*?): diverged", text)
     return found[-1] if found else "the loss is not finite"
 
 

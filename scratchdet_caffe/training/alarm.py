@@ -8,10 +8,10 @@ from typing import Any
 
 from scratchdet_caffe import glog
 from scratchdet_caffe.snapshots import set_apart
-from scratchdet_caffe.training.culprit import find_culprit
+from scratchdet_caffe.training.culprit import find_culprit, find_spoilt_blob
 from scratchdet_caffe.training.gradients import gradient_norm
 from scratchdet_caffe.training.observer import Observer
-from scratchdet_caffe.training.run import Diverged, Run
+from scratchdet_caffe.training.run import EXIT_DIVERGED, Diverged, Run, say
 
 ACTIONS = ("stop", "skip", "lower-lr")
 #: So many iterations in a row may be skipped; more are no accident of one batch.
@@ -48,6 +48,8 @@ class Alarm(Observer):
         value = run.loss if what == "loss" else _norm(run)
         if math.isfinite(value):
             self._in_a_row = 0
+            if _due(run) and (blob := find_spoilt_blob(run.solver.net)):
+                raise Diverged(_lost(run, blob))
             return
         shown = f"Iteration {run.iteration}, {what} = {glog.number(value)}"
         # Every process looks at its own batch.
@@ -73,6 +75,12 @@ class Alarm(Observer):
             + "Try a lower base_lr, or BatchNorm."
         )
 
+    def at_end(self, run: Run) -> None:
+        """Look at what the last update left."""
+        if run.status == 0 and (blob := find_spoilt_blob(run.solver.net)):
+            say(_lost(run, blob))
+            run.status = EXIT_DIVERGED
+
     def _skip(self, run: Run) -> None:
         for blob, data in self._statistics:
             blob.data[...] = data
@@ -87,11 +95,24 @@ class Alarm(Observer):
 
 def _norm(run: Run) -> float:
     """The gradient's size, where it costs little; else only before a snapshot is written."""
-    period = run.param.snapshot
-    due = period and (run.iteration + 1) % period == 0
-    if hasattr(run.solver, "gradient_norm") or due:
+    if hasattr(run.solver, "gradient_norm") or _due(run):
         return gradient_norm(run.solver)
     return 0.0
+
+
+def _due(run: Run) -> bool:
+    """Whether a snapshot follows this iteration."""
+    done, period = run.iteration + 1, run.param.snapshot
+    return done == run.max_iter or (bool(period) and done % period == 0)
+
+
+def _lost(run: Run, blob: str) -> str:
+    """BatchNorm's sums can be lost while the loss, which needs only the batch's, is finite."""
+    LOG.error(f"Iteration {run.iteration}, {blob}: diverged")
+    return (
+        f"{blob} at iteration {run.iteration}: the run diverged, though its loss is "
+        f"{glog.number(run.loss)}; such weights get no snapshot. Try a lower base_lr."
+    )
 
 
 def _statistics(net: Any) -> list[Any]:

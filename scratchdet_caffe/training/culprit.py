@@ -46,6 +46,15 @@ def find_culprit(run: Run) -> Found | None:
     return None
 
 
+def find_spoilt_blob(net: Any) -> str:
+    """Name the first parameter blob, BatchNorm's sums among them, that is not finite; else ""."""
+    for layer, blobs in net.params.items():
+        for i, blob in enumerate(blobs):
+            if word := _odd(blob.data):
+                return f"blob {i} of layer '{layer}' holds {word}"
+    return ""
+
+
 def _sentence(layer: str, what: str, records: Iterable[str]) -> str:
     keys = list(records)
     more = f" and {len(keys) - MOST_RECORDS} more" if len(keys) > MOST_RECORDS else ""

@@ -104,6 +104,35 @@ def test_a_loss_that_is_finite_does_not_hide_a_gradient_that_is_not(
     assert "'odd': the gradient of its bottom 'one' holds inf" in said
 
 
+@pytest.mark.parametrize("snapshot", [2, 0])
+def test_statistics_that_are_lost_end_the_run_though_its_loss_is_finite(
+    make: Any, snapshot: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    solver, param = make(NET % "", snapshot=snapshot, random_seed=5)
+    run = Run(solver, param, [Poison(3, "norm", math.inf, times=99), Alarm()])
+    assert run.go() == 3
+    assert run.iteration == (3 if snapshot else param.max_iter - 1)
+    assert math.isfinite(run.loss)
+    said = capsys.readouterr().err
+    assert f"blob 0 of layer 'norm' holds inf at iteration {run.iteration}: the run div" in said
+    assert bool(list(Path().glob("*_iter_2.caffemodel"))) == bool(snapshot)
+    assert not list(Path().glob(f"*_iter_{run.iteration + 1}.*"))
+
+
+def test_what_the_last_update_spoils_ends_as_diverged(
+    make: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Spoil(Observer):
+        def gradients_ready(self, run: Run) -> None:
+            run.solver.net.params["two"][0].diff[...] = math.inf
+
+    solver, param = make(NET % "", max_iter=1, random_seed=5)
+    assert Run(solver, param, [Alarm(), Spoil()]).go() == 3
+    said = capsys.readouterr().err
+    assert re.search("blob 0 of layer 'two' holds (inf|nan) at iteration 1: the run div", said)
+    assert not list(Path().glob("*.caffemodel"))
+
+
 def test_a_layer_in_python_that_differs_the_second_time_is_named_all_the_same(
     make: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
