@@ -47,9 +47,9 @@ def annotated(pixels: Pixels, size: tuple[int, int], marks: Sequence[Mark]) -> P
     if canvas.ndim == 2 or canvas.shape[2] == 1:
         canvas = np.asarray(cv2.cvtColor(canvas, cv2.COLOR_GRAY2BGR), np.uint8)
     for mark in marks:
-        left, top, right, bottom = (
-            round((side - low) * scale) for side, low in zip(mark.box, (1, 1, 0, 0))
-        )
+        edges = np.subtract(mark.box, (1, 1, 0, 0)) * scale
+        far = 2 * max(width, height)  # lines beyond are out of sight, and numbers without bound
+        left, top, right, bottom = edges.clip(-far, far).round().astype(int).tolist()
         colour = _bgr(mark.colour)
         cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), colour, mark.thick, cv2.LINE_AA)
         if mark.text:

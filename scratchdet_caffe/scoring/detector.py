@@ -16,6 +16,7 @@ from scratchdet_caffe.data.pixels import Pixels
 from scratchdet_caffe.data.transform import Transformer
 from scratchdet_caffe.scoring.deploy import DeployNet
 from scratchdet_caffe.scoring.merging import soft_suppress, vote
+from scratchdet_caffe.scoring.truth import finite
 from scratchdet_caffe.scoring.views import View, Views
 
 Floats = npt.NDArray[np.float64]
@@ -94,7 +95,7 @@ class Detector:
             own = rows[(rows[:, 0] == item) & (rows[:, 1] >= 0)][:, 1:]
             if self.views:
                 own[:, 2:] = own[:, 2:].clip(0, 1)
-            own[:, 2:] *= np.tile(pixels.shape[1::-1], 2)
+            own[:, 2:] = finite(own[:, 2:] * np.tile(pixels.shape[1::-1], 2))
             found.append(own)
         return found
 

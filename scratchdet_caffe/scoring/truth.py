@@ -83,6 +83,15 @@ def category_ids(label_map: pb.LabelMap) -> list[int]:
     return [int(item.name) for item in items] if coco else []
 
 
+FAR = 1e7
+"""Pixels beyond which no box reaches: untrained nets predict sides without bound."""
+
+
+def finite(boxes: Floats) -> Floats:
+    """Return boxes in pixels to 1/100, cut where no picture is; what is no number becomes 0."""
+    return np.asarray(np.nan_to_num(boxes, nan=0.0).clip(-FAR, FAR).round(2))
+
+
 def pixel_boxes(boxes: Floats, size: tuple[int, int], coco: bool) -> Floats:
     """Scale normalised boxes ``(K, 4)`` to pixels, 1-based, both ends inside, to 1/100 pixel.
 
@@ -97,7 +106,7 @@ def pixel_boxes(boxes: Floats, size: tuple[int, int], coco: bool) -> Floats:
     pixels = boxes * np.array([*size, *size], np.float64)
     if coco:
         pixels[:, :2] += 1
-    return np.asarray(np.round(pixels, 2))
+    return finite(pixels)
 
 
 def _coco(path: Path, pictures: Path | None) -> GroundTruth:

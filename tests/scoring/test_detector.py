@@ -12,6 +12,7 @@ import pytest
 import scratchdet_caffe.pycaffe as caffe
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.metrics import ImageResult, Results
+from scratchdet_caffe.report.annotate import Mark, annotated
 from scratchdet_caffe.scoring import (
     Detector,
     GroundTruth,
@@ -21,6 +22,7 @@ from scratchdet_caffe.scoring import (
 )
 from scratchdet_caffe.scoring.detector import voting
 from scratchdet_caffe.scoring.looking import PARTIAL, look_at
+from scratchdet_caffe.scoring.truth import FAR, finite
 from scratchdet_caffe.scoring.views import View, Views
 
 SECOND = 'layer { name: "x" type: "Input" top: "x" input_param { shape { dim: 1 } } }'
@@ -97,6 +99,20 @@ def test_without_suppression_all_candidates_come_out(files: Path) -> None:
     white = np.full((32, 32, 3), 255, np.uint8)
     assert len(detect([white])[0]) == 32  # 16 cells, two classes; the net keeps five
     assert len(Detector(caffe, raw, files / "net.caffemodel", None, 7)([white])[0]) == 7
+
+
+def test_boxes_without_bound_are_cut(files: Path, tmp_path: Path) -> None:
+    """As an untrained net predicts them: sides of exp(1000) are infinite, or no number."""
+    net = caffe.Net(str(files / "deploy.prototxt"), str(files / "net.caffemodel"), caffe.TEST)
+    net.params["loc"][1].data[2:] = 5000
+    net.save(str(tmp_path / "wild.caffemodel"))
+    detect = Detector(caffe, read_deploy_net(files / "test.prototxt"), tmp_path / "wild.caffemodel")
+    pixels = picture((0, 1, 255, 0))
+    (found,) = detect([pixels])
+    assert len(found) and np.abs(found[:, 2:]).max() == FAR
+    marks = [Mark(tuple(box), "#ff0000", "wild") for box in found[:, 2:].tolist()]
+    assert annotated(pixels, (64, 64), marks).shape == (480, 480, 3)
+    assert finite(np.array([[np.nan, -np.inf, np.inf, 1.234]])).tolist() == [[0, -FAR, FAR, 1.23]]
 
 
 def truth_of(pictures: list[np.ndarray], labels: int = 3) -> GroundTruth:
