@@ -26,6 +26,7 @@ from scratchdet_caffe.scoring import (
     SOFT,
     GroundTruth,
     Scored,
+    doubts,
     from_files,
     from_pictures,
     from_test_net,
@@ -177,6 +178,8 @@ def detections_of_files(args: Any) -> tuple[Scored, Path, dict[str, Any]]:
             raise UserError("--detections scores files: give no job, net or weights with it")
     path = args.detections
     scored = from_files(path, ground_truth(args), args.iou)
+    for doubt in doubts(scored.results):
+        print(f"evaluate: warning: {path}: {doubt}", file=sys.stderr)
     facts = {
         "weights": str(path),
         "model": str(args.ground_truth or path),

@@ -237,7 +237,8 @@ class _Scorer(COCOeval):  # type: ignore[misc]
 def _object(annotation: Json) -> Json:
     """A copy for pycocotools, which writes into it."""
     width, height = annotation["bbox"][2:]
-    own = {"area": width * height, "iscrowd": 0, **annotation}
+    said = {key: value for key, value in annotation.items() if value is not None}
+    own = {"area": width * height, "iscrowd": 0, **said}
     if own.get("difficult"):
         own["iscrowd"] = 1  # until overlaps are measured, see `_Scorer.computeIoU`
     return own

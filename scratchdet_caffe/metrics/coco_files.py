@@ -70,12 +70,15 @@ def read_instances(path: str | os.PathLike[str]) -> Json:
     images = _ids(path, "images", data["images"], ("id",))
     categories = _ids(path, "categories", data["categories"], ("id", "name"))
     _ids(path, "annotations", data["annotations"], ("id", "image_id", "category_id", "bbox"))
-    if not categories:
-        raise UserError(f"{path}: no categories in it")
+    for kind, ids in (("images", images), ("categories", categories)):
+        if not ids:
+            raise UserError(f"{path}: no {kind} in it")
     name, count = Counter(str(row["name"]) for row in data["categories"]).most_common(1)[0]
     if count > 1:
         raise UserError(f"{path}: {count} categories are named '{name}'")
     _check(path, "annotations", data["annotations"], (images, categories), _ANNOTATION)
+    _numbers(path, "images", data["images"], ("width", "height"))
+    _numbers(path, "annotations", data["annotations"], ("area", "iscrowd", "difficult"))
     return data
 
 
@@ -111,7 +114,22 @@ def _ids(
         if isinstance(row["id"], (dict, list)) or row["id"] in ids:
             raise UserError(f"{path}: {kind}[{number}]: id {row['id']} is given twice or is no id")
         ids.add(row["id"])
+    if any(isinstance(own, str) for own in ids) and not all(isinstance(own, str) for own in ids):
+        raise UserError(f"{path}: some ids of {kind} are numbers and some are text")
     return ids
+
+
+def _numbers(
+    path: str | os.PathLike[str], kind: str, rows: list[Json], keys: Sequence[str]
+) -> None:
+    """Check what need not be there; null says as little as nothing."""
+    for number, row in enumerate(rows):
+        for key in keys:
+            value = row.get(key) or 0
+            if not isinstance(value, (int, float)) or not 0 <= value < math.inf:
+                raise UserError(
+                    f"{path}: {kind}[{number}]: {key} is {json.dumps(value)}, not a number from 0"
+                )
 
 
 def _check(
@@ -125,8 +143,8 @@ def _check(
     """Check boxes, scores and ids; all at once, and one by one only to name what is wrong."""
     images, categories = (set(ids) for ids in known)
     try:
-        numbers = np.array([row["bbox"] for row in rows], np.float64).reshape(len(rows), 4)
-        scores = np.array([row["score"] for row in rows] if scored else [], np.float64)
+        numbers = _floats([row["bbox"] for row in rows]).reshape(len(rows), 4)
+        scores = _floats([row["score"] for row in rows] if scored else [])
         strange = (
             {row["image_id"] for row in rows} - images,
             {row["category_id"] for row in rows} - categories,
@@ -141,22 +159,37 @@ def _check(
             raise UserError(f"{path}: {kind}[{number}]: {fault}")
 
 
+def _floats(values: list[Any]) -> Floats:
+    """Numbers as an array; text is none, even if a number could be read from it."""
+    found = np.array(values)
+    if found.size and found.dtype.kind not in "iuf":
+        raise TypeError("not numbers")
+    return found.astype(np.float64)
+
+
 def _fault(row: Any, images: set[Any], categories: set[Any], form: str, scored: bool) -> str:
     try:
-        box = [float(side) for side in row["bbox"]]
-        score = float(row["score"]) if scored else 0.0
+        box, score = list(row["bbox"]), row["score"] if scored else 0
         unknown_image, unknown = row["image_id"] not in images, row["category_id"] not in categories
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError):
         return form
-    if len(box) != 4:
+    if len(box) != 4 or not all(isinstance(value, (int, float)) for value in (*box, score)):
         return form
     if not all(map(math.isfinite, (*box, score))):
         return f"bbox {row['bbox']} and score must be finite"
     if not scored and min(box[2:]) < 0:
         return f"bbox {row['bbox']} has a negative width or height"
     if unknown_image:
-        return f"image {row['image_id']} is not in the image set"
-    return f"category {row['category_id']} is not among the classes" if unknown else ""
+        return f"image {_unknown(row['image_id'], images, 'in the image set')}"
+    return f"category {_unknown(row['category_id'], categories, 'a class')}" if unknown else ""
+
+
+def _unknown(value: Any, known: set[Any], what: str) -> str:
+    """Say that an id is not known, and whether it is but for quotes and zeros in front."""
+    plain = str(value).lstrip("0")
+    alike = [own for own in known if str(own).lstrip("0") == plain]
+    hint = f", but {json.dumps(alike[0])} is: numbers and text are not the same" if alike else ""
+    return f"{json.dumps(value)} is not {what}{hint}"
 
 
 def results_of(instances: Json, detections: Sequence[Json]) -> Results:
@@ -174,7 +207,7 @@ def results_of(instances: Json, detections: Sequence[Json]) -> Results:
     found = _by_image(*table_of(detections, image_ids, category_ids), len(images))
     more: list[list[tuple[float, float]]] = [[] for _ in images]
     for row in annotations:
-        area = row.get("area", row["bbox"][2] * row["bbox"][3])
+        area = row["bbox"][2] * row["bbox"][3] if row.get("area") is None else row["area"]
         more[number_of[row["image_id"]]].append((area, bool(row.get("iscrowd"))))
     results = Results(("background", *(str(category["name"]) for category in categories)))
     names = _names(images)

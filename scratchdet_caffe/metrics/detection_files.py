@@ -175,7 +175,8 @@ def _fault(
             continue
         if len(fields) != len(columns) + 1:
             form = " ".join(("image", *columns))
-            return UserError(f"{where}: {len(fields)} fields; a line is '{form}'")
+            hint = "; VOC's files are read by their folder" if "label" in columns else ""
+            return UserError(f"{where}: {len(fields)} fields; a line is '{form}'{hint}")
         if fields[0] not in number_of:
             return UserError(f"{where}: image '{fields[0]}' is not in the image set")
         for name, field in zip(columns, fields[1:]):

@@ -164,7 +164,7 @@ def read_results(path: str | os.PathLike[str]) -> Results:
     """Read what `write_results` wrote.
 
     Raises:
-        UserError: The file is missing or not of that form.
+        UserError: The file is missing, not of that form, or something in it belongs to nothing.
     """
     try:
         data = json.loads(read_text(path, "detections file"))
@@ -179,8 +179,35 @@ def read_results(path: str | os.PathLike[str]) -> Results:
             )
             for row in data["images"]
         ]
-        return Results(tuple(data["classes"]), images)
+        results = Results(tuple(data["classes"]), images)
+        _check(results)
+        return results
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path}: not a detections.json of `evaluate` ({error}); run evaluate again"
         ) from error
+
+
+def _check(results: Results) -> None:
+    """Check what was read from a file that anybody may have edited.
+
+    Raises:
+        ValueError: Something in it is no number or belongs to nothing.
+    """
+    classes, names = results.classes, [image.name for image in results.images]
+    if not all(isinstance(name, str) for name in (*classes, *names)):
+        raise ValueError("the name of a class or of an image is no text")
+    if not names or len(classes) < 2 or len(set(classes)) < len(classes):
+        raise ValueError("it has no images, no classes, or one class twice")
+    for image in results.images:
+        if not all(isinstance(side, int) and side > 0 for side in (image.width, image.height)):
+            raise ValueError(f"image '{image.name}' has no width and height in whole pixels")
+        for key in OPTIONAL:
+            values, table = getattr(image, key), image.detections if key == "order" else image.truth
+            if values is not None and values.shape != table.shape[:1]:
+                raise ValueError(f"image '{image.name}': {key} does not have a number for each row")
+        for table in (image.detections, image.truth):
+            if not np.isfinite(table).all():
+                raise ValueError(f"image '{image.name}' has a row with what is no number")
+            if strange := set(table[:, 0].tolist()) - set(range(1, len(classes))):
+                raise ValueError(f"image '{image.name}' has a row of label {min(strange):g}")

@@ -2,7 +2,7 @@
 
 from scratchdet_caffe.scoring.deploy import DeployNet, read_deploy_net
 from scratchdet_caffe.scoring.detector import Detector
-from scratchdet_caffe.scoring.found import Found, read_found
+from scratchdet_caffe.scoring.found import Found, doubts, read_found
 from scratchdet_caffe.scoring.job import net_of
 from scratchdet_caffe.scoring.scored import Scored, numbers_of, write_found
 from scratchdet_caffe.scoring.sources import (
@@ -28,6 +28,7 @@ __all__ = [
     "Scored",
     "Views",
     "detect",
+    "doubts",
     "from_files",
     "from_pictures",
     "from_test_net",

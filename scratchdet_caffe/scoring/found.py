@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,8 @@ def read_found(path: Path, truth: GroundTruth | None) -> Found:
     """
     if not path.exists():
         raise UserError(f"{path}: no such file or folder of detections")
+    if truth is not None:
+        _check_names("ground truth", truth.results)
     if path.is_file() and path.suffix == ".json" and _is_ours(path):
         return Found(_ours(path, truth))
     if truth is None:
@@ -60,6 +63,15 @@ def read_found(path: Path, truth: GroundTruth | None) -> Found:
         image, table = table_of(rows, truth.image_ids, truth.category_ids)
         return Found(with_detections(results, image, table), rows)
     return Found(with_detections(results, *read_ilsvrc_file(path, names, results.classes)))
+
+
+def _check_names(what: str | Path, results: Results) -> None:
+    name, count = Counter(image.name for image in results.images).most_common(1)[0]
+    if count > 1:
+        raise UserError(
+            f"{what}: image '{name}' stands in it {count} times, but files name the image of a "
+            "detection, not its place"
+        )
 
 
 def _is_ours(path: Path) -> bool:
@@ -78,6 +90,7 @@ def _ours(path: Path, truth: GroundTruth | None) -> Results:
         raise UserError(f"{path}: its classes are not those of the ground truth: {strange[0]}")
     number_of = {image.name: number for number, image in enumerate(truth.results.images)}
     names = {image.name for image in results.images}
+    _check_names(path, results)
     for name in sorted(names ^ number_of.keys()):
         raise UserError(
             f"{path}: image '{name}' is "
@@ -88,3 +101,18 @@ def _ours(path: Path, truth: GroundTruth | None) -> Results:
     return with_detections(
         truth.results, np.array(image, np.int64), np.concatenate([np.empty((0, 6)), *tables])
     )
+
+
+def doubts(results: Results) -> list[str]:
+    """Return a phrase for each sign that the boxes of a file are not what is read from them."""
+    boxes = np.concatenate([np.empty((0, 4)), *(own.detections[:, 2:] for own in results.images)])
+    backwards = int((boxes[:, 2:] - boxes[:, :2] + 1 < 0).any(axis=1).sum())
+    found = []
+    if backwards:
+        found.append(
+            f"{backwards} of {len(boxes)} boxes end before they begin: VOC's and ILSVRC's lines "
+            "have xmin, ymin, xmax, ymax; COCO's results have x, y, width, height"
+        )
+    if len(boxes) and np.abs(boxes).max() <= 2:
+        found.append("no box reaches beyond pixel 2: boxes are read in pixels, not normalised")
+    return found

@@ -181,6 +181,8 @@ def _voc(root: Path, image_set: str, classes: Sequence[str]) -> GroundTruth:
     listed = {path.stem.removesuffix(f"_{image_set}") for path in lists}
     names = list(classes) or sorted(found | listed)
     label_of = {name: label for label, name in enumerate(names, 1)}
+    if len(label_of) < len(names):
+        raise UserError(f"one of the classes is given twice: {', '.join(names)}")
     results = Results(("background", *names))
     for sample, annotation in zip(samples, annotations):
         height, width = annotation.height, annotation.width
@@ -192,6 +194,8 @@ def _voc(root: Path, image_set: str, classes: Sequence[str]) -> GroundTruth:
                     f"{sample.where}: class '{thing.name}' is not among the classes"
                     f"{nearest(thing.name, names)}"
                 )
+            if thing.box[2] < thing.box[0] or thing.box[3] < thing.box[1]:
+                raise UserError(f"{sample.where}: a box of '{thing.name}' ends before it begins")
         rows = [[label_of[o.name], o.difficult, *o.box] for o in annotation.objects]
         truth = np.array(rows, np.float64).reshape(-1, 6)
         results.images.append(ImageResult(sample.name, width, height, NOTHING, truth))

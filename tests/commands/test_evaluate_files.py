@@ -122,6 +122,53 @@ def test_equal_scores_count_in_the_order_of_the_file(tmp_path: Path) -> None:
     assert areas == [pytest.approx(1 / 2), pytest.approx(1 / 4)]
 
 
+VOC_OBJECT = (
+    "<annotation><size><width>50</width><height>50</height></size><object><name>cat</name>"
+    "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox></object>"
+    "</annotation>"
+)
+
+
+@pytest.mark.parametrize(
+    ("listed", "right", "options", "sentence"),
+    [
+        ("a\nb\na\n", 9, "", "ground truth: image 'a' stands in it 2 times"),
+        ("a\nb\n", 9, "--classes cat,dog,cat", "given twice: cat, dog, cat"),
+        ("a\nb\n", -3, "", "a.xml: a box of 'cat' ends before it begins"),
+    ],
+)
+def test_ground_truth_that_cannot_be_meant(
+    tmp_path: Path, listed: str, right: int, options: str, sentence: str
+) -> None:
+    for folder in ("Annotations", "ImageSets/Main", "JPEGImages", "det"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("a", "b"):
+        (tmp_path / f"Annotations/{name}.xml").write_text(VOC_OBJECT.format(right))
+    (tmp_path / "ImageSets/Main/test.txt").write_text(listed)
+    for name in ("cat", "dog"):
+        (tmp_path / f"det/{name}.txt").touch()
+    with pytest.raises(UserError, match=sentence):
+        score(tmp_path, "det", ".", tmp_path / "out", *options.split())
+
+
+def test_boxes_that_look_like_something_else_are_doubted(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = read_ground_truth(made / "set").results.images[0].name
+    line = f"{name} 1 0.5 30 30 40 40\n"
+    (tmp_path / "sound.txt").write_text(line)
+    (tmp_path / "sides.txt").write_text(f"{name} 1 0.5 30 30 40 10\n{line}")
+    (tmp_path / "shares.txt").write_text(f"{name} 1 0.5 0.1 0.1 0.4 1.0\n")
+    for found, sentence in (
+        ("sides", "1 of 2 boxes end before they begin"),
+        ("shares", "no box reaches beyond pixel 2"),
+        ("sound", ""),
+    ):
+        score(made, str(tmp_path / f"{found}.txt"), "set", tmp_path / "out")
+        said = capsys.readouterr().err
+        assert (sentence in said) if sentence else said == ""
+
+
 def test_leading_zeros_of_detection_output(shared: Path, tmp_path: Path) -> None:
     """Its JSON is none where names are padded; against instances with such ids it is scored."""
     sizes = (shared / "golden/detfiles/coco_zero_padded_names/name_size.txt").read_text()
@@ -148,6 +195,7 @@ def without_line(made: Path, tmp_path: Path) -> list[str]:
         ({"comp3_det_test_bird.txt": ""}, "comp3_det_test_bird.txt is of class 'bird'"),
         ({"comp3_det_test_ring.txt": "lost 0.5 1 1 2 2\n"}, "image 'lost' is not in the image set"),
         ({"comp3_det_test_ring.txt": "x 1 2\n"}, "ring.txt:1: 3 fields"),
+        ({"comp3_det_test_ring.txt": "x nan 1 1 2 2\n"}, "image 'x' is not in the image set"),
     ],
 )
 def test_sets_that_do_not_match_are_said(
@@ -179,7 +227,7 @@ def test_sets_that_do_not_match_are_said(
             "class 'ring' is not among the classes.*did you mean 'rin'",
         ),
         ("--detections instances.json --ground-truth set", "not a detections.json"),
-        ("--detections coco.json --ground-truth other.json", "category 5 is not among"),
+        ("--detections coco.json --ground-truth other.json", "category 5 is not a class"),
         ("--detections detections.json --ground-truth other.json", "classes are not those"),
         ("--detections detections.json --ground-truth fewer.json", "is not in the image set"),
         ("--detections voc --ground-truth set --iou 1.5", "--iou must be"),

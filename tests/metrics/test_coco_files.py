@@ -14,6 +14,7 @@ from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.metrics import (
     ImageResult,
     Results,
+    coco_score_of,
     read_coco_results,
     read_instances,
     results_of,
@@ -44,6 +45,14 @@ def test_as_our_results() -> None:
     assert seven.truth.tolist() == [[2, 1, 1, 1, 10, 5]]
     assert (seven.crowd.tolist(), seven.area.tolist()) == ([1], [30])  # type: ignore[union-attr]
     assert seven.detections.tolist() == [[1, 0.25, 1.5, 2, 2.5, 4]]
+
+
+def test_null_says_as_little_as_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "gt.json"
+    path.write_text(json.dumps(changed("annotations", area=None, iscrowd=None)))
+    instances = read_instances(path)
+    assert coco_score_of(instances, DETECTIONS).objects[:, 0].tolist() == [1, 1]
+    assert results_of(instances, []).images[1].area.tolist() == [50]  # type: ignore[union-attr]
 
 
 def test_what_is_written_pycocotools_reads(tmp_path: Path) -> None:
@@ -99,6 +108,12 @@ def changed(kind: str, **changes: Any) -> dict[str, Any]:
         (changed("annotations", bbox=[1, 2, -3, 4]), r"annotations\[0\]: bbox .* has a negative"),
         (changed("annotations", image_id=8), r"annotations\[0\]: image 8 is not in the image set"),
         (changed("annotations", category_id=[]), r"annotations\[0\]: an annotation is"),
+        (changed("annotations", bbox=["1", "2", "3", "4"]), r"annotations\[0\]: an annotation is"),
+        (changed("annotations", area="big"), r'annotations\[0\]: area is "big", not a number'),
+        (changed("annotations", iscrowd="0"), r'annotations\[0\]: iscrowd is "0", not a number'),
+        (changed("images", width="wide"), r'images\[0\]: width is "wide", not a number'),
+        (changed("images", id="7"), "some ids of images are numbers and some are text"),
+        ({**INSTANCES, "images": [], "annotations": []}, "no images in it"),
     ],
 )
 def test_bad_instances_are_named(tmp_path: Path, content: Any, sentence: str) -> None:
@@ -113,9 +128,13 @@ def test_bad_instances_are_named(tmp_path: Path, content: Any, sentence: str) ->
     [
         ({"score": float("nan")}, "must be finite"),
         ({"score": "high"}, "a detection is"),
+        ({"score": "0.5"}, "a detection is"),
+        ({"score": None}, "a detection is"),
+        ({"bbox": [1, 2, "3", 4]}, "a detection is"),
+        ({"image_id": "007"}, r'image "007" is not in the image set, but 7 is: numbers and text'),
         ({"bbox": 5}, "a detection is"),
         ({"image_id": 8}, "image 8 is not in the image set"),
-        ({"category_id": 1}, "category 1 is not among the classes"),
+        ({"category_id": 1}, "category 1 is not a class"),
     ],
 )
 def test_bad_detections_are_named(tmp_path: Path, row: dict[str, Any], sentence: str) -> None:

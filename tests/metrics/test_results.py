@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,30 @@ def test_round_trip(tmp_path: Path) -> None:
         assert (mine.name, mine.width, mine.height) == (theirs.name, theirs.width, theirs.height)
         assert np.array_equal(mine.detections, theirs.detections)
         assert np.array_equal(mine.truth, theirs.truth)
+
+
+def test_what_it_lacks_or_has_too_much_is_said(tmp_path: Path) -> None:
+    row = [1, 0.5, 1, 1, 9, 9]
+    path = tmp_path / "detections.json"
+    write_results(path, RESULTS)
+    for changes, sentence in (
+        ({"name": 1}, "is no text"),
+        ({"width": "100"}, "image 'one' has no width and height"),
+        ({"detections": [[9, *row[1:]]]}, "image 'one' has a row of label 9"),
+        ({"detections": [[1.5, *row[1:]]]}, "image 'one' has a row of label 1.5"),
+        ({"truth": [[0, *row[1:]]]}, "image 'one' has a row of label 0"),
+        ({"detections": [[1, float("nan"), *row[2:]]]}, "with what is no number"),
+        ({"order": [0, 1, 2]}, "order does not have a number for each row"),
+    ):
+        data = json.loads(path.read_text())
+        data["images"][0].update(changes)
+        (tmp_path / "edited.json").write_text(json.dumps(data))
+        with pytest.raises(UserError, match=sentence):
+            read_results(tmp_path / "edited.json")
+    for classes in ([], ["background", "cat", "cat", "owl"]):
+        (tmp_path / "edited.json").write_text(json.dumps({**data, "classes": classes}))
+        with pytest.raises(UserError, match="no classes, or one class twice"):
+            read_results(tmp_path / "edited.json")
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"classes": [], "images": [{"name": 1}]}', "[1]"])
