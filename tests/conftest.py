@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import socket
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,3 +79,28 @@ def together(tmp_path: Path) -> Callable[..., list[Any]]:
         return [pickle.loads((tmp_path / f"result_{rank}").read_bytes()) for rank in range(world)]
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many layer cases of the reference ran, by layer type.
+
+    It stands here and not with the cases: the process that hands tests out to others reads no
+    other conftest.
+    """
+    counts = {
+        outcome: Counter(
+            value
+            for report in terminalreporter.stats.get(outcome, [])
+            for name, value in getattr(report, "user_properties", ())
+            if name == "golden layer"
+        )
+        for outcome in ("passed", "failed", "skipped")
+    }
+    if not any(counts.values()):
+        return
+    totals = ", ".join(f"{sum(count.values())} {outcome}" for outcome, count in counts.items())
+    terminalreporter.section(f"golden layer cases: {totals}", "-")
+    for outcome, count in counts.items():
+        if count:
+            listed = ", ".join(f"{layer} {number}" for layer, number in sorted(count.items()))
+            terminalreporter.write_line(f"{outcome}: {listed}")

@@ -1,9 +1,8 @@
-"""Replays the reference's layer cases, and says at the end how many, by layer type."""
+"""Replays the reference's layer cases."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,23 +69,3 @@ def compared(net: caffe.Net, golden: dict[str, np.ndarray]) -> Iterator[tuple[st
 @pytest.fixture(name="compared")
 def _compared() -> Callable[..., Iterator[tuple[str, Any, Any]]]:
     return compared
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    counts = {
-        outcome: Counter(
-            value
-            for report in terminalreporter.stats.get(outcome, [])
-            for name, value in getattr(report, "user_properties", ())
-            if name == "golden layer"
-        )
-        for outcome in ("passed", "failed", "skipped")
-    }
-    if not any(counts.values()):
-        return
-    totals = ", ".join(f"{sum(count.values())} {outcome}" for outcome, count in counts.items())
-    terminalreporter.section(f"golden layer cases: {totals}", "-")
-    for outcome, count in counts.items():
-        if count:
-            listed = ", ".join(f"{layer} {number}" for layer, number in sorted(count.items()))
-            terminalreporter.write_line(f"{outcome}: {listed}")
