@@ -1,11 +1,12 @@
 """The engine beside hand-written PyTorch twins of the same nets (``benchmarks/twins.py``).
 
-    python benchmarks/engine.py [--rows root_resnet18_mini ...] [--threads 1] [--repeats 5]
+    python benchmarks/engine.py [--rows root_resnet18_mini ...] [--precision bf16] [--repeats 5]
 
-Both start from the same weights and must agree on the loss. Engine and twin take turns; times
-are medians, and the ratio is the median over pairs of turns (engine / twin: below 1 the engine
-is faster), of wall clock and of processor time, which other programs disturb less. Peak memory is
-what a process of its own adds while it trains, above what it held before the net was built.
+Both start from the same weights and must agree on the loss in float32. Engine and twin take
+turns; times are medians, and the ratio is the median over pairs of turns (engine / twin: below 1
+the engine is faster), of wall clock and of processor time, which other programs disturb less.
+Peak memory is what a process of its own adds while it trains, above what it held before the net
+was built.
 """
 
 from __future__ import annotations
@@ -97,8 +98,10 @@ def engine_passes(solver: Solver, data: Tensor, label: Tensor) -> Passes:
     }
 
 
-def twin_passes(twin: twins.Detector, data: Tensor, label: Tensor) -> Passes:
-    """What is timed of the twin."""
+def twin_passes(
+    twin: twins.Detector, data: Tensor, label: Tensor, precision: str = "float32"
+) -> Passes:
+    """What is timed of the twin, under autocast where ``precision`` is "bf16"."""
     biases = [p for heads in twin.heads for conv in heads for p in [conv.bias]]
     others = [p for p in twin.parameters() if not any(p is bias for bias in biases)]
     doubled = {"params": biases, "lr": 2 * RATE, "weight_decay": 0.0}
@@ -106,13 +109,18 @@ def twin_passes(twin: twins.Detector, data: Tensor, label: Tensor) -> Passes:
         [{"params": others}, doubled], RATE, MOMENTUM, weight_decay=DECAY, foreach=True
     )
 
+    def loss_now() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loc, conf = twin.predict(data)
+        return twin.loss(loc.float(), conf.float(), label)
+
     def forward() -> float:
         with torch.no_grad():
-            return float(twin(data, label))
+            return float(loss_now())
 
     def both() -> float:
         optimiser.zero_grad()
-        loss = twin(data, label)
+        loss = loss_now()
         loss.backward()
         return float(loss.detach())
 
@@ -123,16 +131,16 @@ def twin_passes(twin: twins.Detector, data: Tensor, label: Tensor) -> Passes:
     return {"forward": forward, "forward + backward": both, "solver step": step}
 
 
-def make(row: Row, side: str, shared: Path) -> Passes:
+def make(row: Row, side: str, shared: Path, precision: str) -> Passes:
     """Build one side alone, as its memory is measured alone."""
     param = train_net(row, shared)
     if side == "engine":
-        return engine_passes(solver_of(param), *batch_of(row))
+        return engine_passes(solver_of(param, precision), *batch_of(row))
     twin = row.twin(priors_of(param, row), param.layer[-1].multibox_loss_param)
-    return twin_passes(twin.to(memory_format=torch.channels_last), *batch_of(row))
+    return twin_passes(twin.to(memory_format=torch.channels_last), *batch_of(row), precision)
 
 
-def solver_of(param: pb.NetParameter) -> Solver:
+def solver_of(param: pb.NetParameter, precision: str = "float32") -> Solver:
     """Return an SGD solver with a constant rate on the net ``param``."""
     return Solver(
         pb.SolverParameter(
@@ -142,7 +150,8 @@ def solver_of(param: pb.NetParameter) -> Solver:
             momentum=MOMENTUM,
             weight_decay=DECAY,
             random_seed=1,
-        )
+        ),
+        precision=precision,
     )
 
 
@@ -154,8 +163,8 @@ def priors_of(param: pb.NetParameter, row: Row) -> Tensor:
         return net(data=data)["mbox_priorbox"].reshape(2, -1, 4)
 
 
-def make_pair(row: Row, shared: Path) -> tuple[Passes, Passes]:
-    """Build both sides with the same weights; their losses must agree."""
+def make_pair(row: Row, shared: Path, precision: str) -> tuple[Passes, Passes]:
+    """Build both sides with the same weights; their losses must agree in float32."""
     param = train_net(row, shared)
     solver = solver_of(param)
     twin = row.twin(priors_of(param, row), param.layer[-1].multibox_loss_param)
@@ -169,7 +178,8 @@ def make_pair(row: Row, shared: Path) -> tuple[Passes, Passes]:
     losses = [float(side["forward"]()) for side in pair]  # type: ignore[arg-type]
     if abs(losses[0] - losses[1]) > 1e-4 * abs(losses[1]):
         raise SystemExit(f"{row.net}: the twin is none: losses {losses}")
-    return pair
+    solver.net.precision = precision
+    return pair[0], twin_passes(twin, *batch_of(row), precision)
 
 
 def clock(run: Callable[[], object], at_least: float) -> tuple[float, float]:
@@ -183,7 +193,7 @@ def clock(run: Callable[[], object], at_least: float) -> tuple[float, float]:
 
 def compare(row: Row, options: argparse.Namespace) -> list[str]:
     """Return the table's lines for ``row``."""
-    ours, theirs = make_pair(row, options.shared)
+    ours, theirs = make_pair(row, options.shared, options.precision)
     lines = []
     for name in ours:
         for side in (ours, theirs):
@@ -194,10 +204,11 @@ def compare(row: Row, options: argparse.Namespace) -> list[str]:
             times = {id(side): clock(side[name], options.seconds) for side in turns}
             pairs.append((times[id(ours)], times[id(theirs)]))
         wall = [statistics.median(pair[side][0] for pair in pairs) * 1e3 for side in (0, 1)]
+        busy = statistics.median(pair[0][1] for pair in pairs) * 1e3
         ratios = [statistics.median(a[kind] / b[kind] for a, b in pairs) for kind in (0, 1)]
         lines.append(
             f"| {row.net}, batch {row.batch} | {name} | {wall[0]:.1f} | {wall[1]:.1f} "
-            f"| {ratios[0]:.3f} | {ratios[1]:.3f} |"
+            f"| {busy:.1f} | {ratios[0]:.3f} | {ratios[1]:.3f} |"
         )
     return lines
 
@@ -211,10 +222,10 @@ def resident() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def added_memory(row: Row, side: str, shared: Path) -> float:
+def added_memory(row: Row, side: str, shared: Path, precision: str) -> float:
     """Return the MiB that three training steps of ``side`` add to this process."""
     before = resident()
-    step = make(row, side, shared)["solver step"]
+    step = make(row, side, shared, precision)["solver step"]
     for _ in range(3):
         step()
     return resident() - before
@@ -225,7 +236,8 @@ def memory(name: str, options: argparse.Namespace) -> str:
     peaks = []
     for side in ("engine", "twin"):
         command = [sys.executable, __file__, "--rows", name, "--side", side]
-        command += ["--threads", str(options.threads), "--shared", str(options.shared)]
+        command += ["--precision", options.precision, "--shared", str(options.shared)]
+        command += ["--threads", str(options.threads)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         peaks.append(float(done.stdout))
     row = ROWS[name]
@@ -239,6 +251,7 @@ def main() -> None:
     """Measure and print two Markdown tables."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    arguments.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--repeats", type=int, default=5, help="pairs of turns")
     arguments.add_argument("--seconds", type=float, default=0.2, help="least length of a turn")
@@ -248,20 +261,22 @@ def main() -> None:
     options = arguments.parse_args()
     torch.set_num_threads(options.threads)
     if options.side:
-        print(added_memory(ROWS[options.rows[0]], options.side, options.shared))
+        row = ROWS[options.rows[0]]
+        print(added_memory(row, options.side, options.shared, options.precision))
         return
     if not (options.shared / SSD300).is_file() and "ssd300_vgg16" in options.rows:
         print(f"ssd300_vgg16 is left out: {options.shared / SSD300} is not there\n")
         options.rows.remove("ssd300_vgg16")
-    print("| net | pass | engine, ms | twin, ms | ratio, wall | ratio, processor |")
-    print("|---|---|---|---|---|---|")
+    print("| net | pass | engine, ms | twin, ms | engine, processor ms | ratio, wall | ", end="")
+    print("ratio, processor |\n|---|---|---|---|---|---|---|")
     for name in options.rows:
         print("\n".join(compare(ROWS[name], options)), flush=True)
     if not options.no_memory:
         print("\n| net | engine adds, MiB | twin adds, MiB | ratio |\n|---|---|---|---|")
         for name in options.rows:
             print(memory(name, options), flush=True)
-    print(f"\n{options.threads} threads, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+    print(f"\n{options.precision}, {options.threads} threads, {machine}")
 
 
 if __name__ == "__main__":

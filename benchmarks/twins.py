@@ -190,14 +190,18 @@ class Detector(nn.Module):
         )
         self.register_buffer("priors", priors)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return the loss of a batch: images (N, 3, H, W), label rows (1, 1, M, 8)."""
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Map images (N, 3, H, W) to offsets (N, P * 4) and scores (N, P * C)."""
         maps = self.trunk(images)
         loc, conf = (
             torch.cat([heads[i](x).permute(0, 2, 3, 1).flatten(1) for heads, x in pairs], 1)
             for i, pairs in enumerate([list(zip(self.heads, maps))] * 2)
         )
-        n, (boxes, variances) = len(images), self.priors
+        return loc, conf
+
+    def loss(self, loc: Tensor, conf: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of what `predict` said, given label rows (1, 1, M, 8)."""
+        n, (boxes, variances) = len(loc), self.priors
         boxes = boxes.expand(n, *boxes.shape)
         predictions = Predictions(
             loc.reshape(n, -1, 1, 4), conf.reshape(n, -1, CLASSES), boxes, variances, boxes
