@@ -124,6 +124,10 @@ def test_the_newest_complete_snapshot_is_found_whatever_its_format(tmp_path: Pat
     weights.write_bytes(weights.read_bytes()[:1000])
     state, (reason,) = newest_complete(prefix)
     assert state == tmp_path / names[1]
+    assert "net_iter_10.caffemodel.h5: has not the size with which it was written" in reason
+    (tmp_path / "net_iter_10.state.json").unlink()  # without which nobody knows the size
+    state, (reason,) = newest_complete(prefix)
+    assert state == tmp_path / names[1]
     assert "net_iter_10.caffemodel.h5: not a complete HDF5 snapshot (1000 bytes)" in reason
 
 
