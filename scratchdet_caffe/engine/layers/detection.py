@@ -24,6 +24,8 @@ from scratchdet_caffe.errors import UserError
 class PriorBox(Layer):
     """Prior boxes of one map, computed once per size of map and image."""
 
+    takes_half = True  # of its bottoms it only reads the sizes
+
     def __init__(self, param: pb.LayerParameter, spec: Spec, context: Context) -> None:
         super().__init__(param, spec, context)
         self._cache: dict[tuple[object, ...], Tensor] = {}
