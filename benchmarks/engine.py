@@ -34,6 +34,7 @@ from scratchdet_caffe.experiment import plan
 from scratchdet_caffe.render import job_files
 
 Passes = dict[str, Callable[[], object]]
+PASSES = ("forward", "forward + backward", "solver step")
 RATE, MOMENTUM, DECAY = 1e-4, 0.9, 5e-4
 
 
@@ -91,11 +92,8 @@ def engine_passes(solver: Solver, data: Tensor, label: Tensor) -> Passes:
         with torch.no_grad():
             return float(net.loss(net(solver.feed())))
 
-    return {
-        "forward": forward,
-        "forward + backward": lambda: solver._forward_backward(),
-        "solver step": lambda: solver.step(1),
-    }
+    passes = (forward, lambda: solver._forward_backward(), lambda: solver.step(1))
+    return dict(zip(PASSES, passes))
 
 
 def twin_passes(
@@ -128,7 +126,7 @@ def twin_passes(
         both()
         optimiser.step()
 
-    return {"forward": forward, "forward + backward": both, "solver step": step}
+    return dict(zip(PASSES, (forward, both, step)))
 
 
 def make(row: Row, side: str, shared: Path, precision: str) -> Passes:
@@ -195,7 +193,7 @@ def compare(row: Row, options: argparse.Namespace) -> list[str]:
     """Return the table's lines for ``row``."""
     ours, theirs = make_pair(row, options.shared, options.precision)
     lines = []
-    for name in ours:
+    for name in options.passes:
         for side in (ours, theirs):
             side[name]()
         pairs = []
@@ -251,6 +249,7 @@ def main() -> None:
     """Measure and print two Markdown tables."""
     arguments = argparse.ArgumentParser(description=__doc__)
     arguments.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    arguments.add_argument("--passes", nargs="+", choices=PASSES, default=PASSES)
     arguments.add_argument("--precision", choices=("float32", "bf16"), default="float32")
     arguments.add_argument("--threads", type=int, default=1)
     arguments.add_argument("--repeats", type=int, default=5, help="pairs of turns")
