@@ -28,5 +28,5 @@ files ldd | awk '$2 == "=>" && $3 ~ "^/" { print $1, $3 }' | sort -u |
         echo "$needed" | grep -qxF "$soname" || continue
         # dpkg may know the one name and ldd say the other, of a link or since /usr was merged.
         dpkg -S "$(readlink -f "$library")" "$library" 2>/dev/null | cut -d: -f1
-    done | sort -u | grep -vE '^(cuda|libcu|libnccl|libc6$)' >"$target/packages.txt"
+    done | sort -u | grep -vE '^(cuda|libcu(blas|dnn|rand)|libnccl|libc6$)' >"$target/packages.txt"
 test -s "$target/packages.txt"

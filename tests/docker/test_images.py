@@ -125,11 +125,21 @@ def test_a_mirror_serves_the_pinned_commit_whatever_it_can_do(tmp_path: Path) ->
         subprocess.run([fetch, str(url), old, folder], check=True, capture_output=True)
         assert (folder / "file").read_text() == "old"
         assert not (folder / ".git").exists()
-    done = subprocess.run(
-        [fetch, tmp_path / "mirror", "0" * 40, tmp_path / "none"], capture_output=True, text=True
-    )
-    assert done.returncode == 1
-    assert "has no commit 000" in done.stderr
+    git("tag", "v1", old)
+    git("checkout", "--quiet", "-b", "ssd")
+    for number, name in enumerate(("v1", "ssd", old[:9]), start=2):
+        folder = tmp_path / f"out{number}"
+        subprocess.run([fetch, tmp_path / "mirror", name, folder], check=True, capture_output=True)
+        assert (folder / "file").read_text() == ("new" if name == "ssd" else "old")
+    for url, commit, sentence in (
+        (tmp_path / "mirror", "0" * 40, "has no commit 000"),
+        (tmp_path / "nowhere", old, "nowhere is no git repository that can be read from here"),
+    ):
+        done = subprocess.run(
+            [fetch, url, commit, tmp_path / commit], capture_output=True, text=True
+        )
+        assert done.returncode == 1
+        assert sentence in done.stderr.splitlines()[-1]
 
 
 def test_caffes_messages_are_python_for_any_protobuf(tmp_path: Path) -> None:
