@@ -13,6 +13,8 @@ from scratchdet_caffe.errors import UserError
 if TYPE_CHECKING:
     from scratchdet_caffe.engine.ranks import Ranks
 
+BATCH_NORMS = ("local", "broadcast", "sync")
+LOSS_NORMS = ("local", "all")
 EXIT_LOST = 4
 _HEARING = 2.0  # seconds in which a process that failed may say why
 
@@ -43,12 +45,13 @@ def is_first() -> bool:
 
 
 @contextmanager
-def joined(device: str, batch_norm: str = "local") -> Iterator[Ranks]:
+def joined(device: str, batch_norm: str = "local", loss_norm: str = "local") -> Iterator[Ranks]:
     """Meet the other processes for the duration; without torchrun this one is alone.
 
     Args:
         device: "cpu" or "cuda".
         batch_norm: What BatchNorm does across processes; see `Ranks`.
+        loss_norm: What losses are divided by across processes; see `Ranks`.
 
     Raises:
         UserError: The processes do not meet; or one failed, and this one is to say so.
@@ -56,7 +59,7 @@ def joined(device: str, batch_norm: str = "local") -> Iterator[Ranks]:
     """
     from scratchdet_caffe.engine import ranks
 
-    with_others = ranks.join(device, batch_norm)
+    with_others = ranks.join(device, batch_norm, loss_norm)
     try:
         yield with_others
     except ranks.PeerLost as lost:

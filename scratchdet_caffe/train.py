@@ -26,11 +26,18 @@ from scratchdet_caffe.engines import (
     output_of,
 )
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.torchrun import is_first, joined, local_world, restarts, started
+from scratchdet_caffe.torchrun import (
+    BATCH_NORMS,
+    LOSS_NORMS,
+    is_first,
+    joined,
+    local_world,
+    restarts,
+    started,
+)
 from scratchdet_caffe.training.alarm import ACTIONS, Alarm
 from scratchdet_caffe.training.company import Alone, Company
 
-BATCH_NORMS = ("local", "broadcast", "sync")
 LOG = logging.getLogger("caffe")
 PRECISIONS = ("float32", "tf32", "bf16")  # the engine's, without importing torch
 
@@ -83,6 +90,14 @@ def _parser() -> argparse.ArgumentParser:
         "broadcast, each with the running sums of the first; sync, one for all",
     )
     parser.add_argument(
+        "--loss-norm",
+        choices=LOSS_NORMS,
+        default="local",
+        metavar="HOW",
+        help="under torchrun, what a loss with normalization VALID is divided by: local, each "
+        "process by its own matches (default, as in Caffe); all, by the mean of all processes'",
+    )
+    parser.add_argument(
         "--events",
         nargs="?",
         type=Path,
@@ -125,7 +140,7 @@ def main(argv: list[str]) -> int:
         if started():
             raise UserError("torchrun is for the embedded engine; real Caffe has its own -gpu 0,1")
         return train(args, Alone())
-    with joined(args.device, args.batch_norm) as company:
+    with joined(args.device, args.batch_norm, args.loss_norm) as company:
         return train(args, company)
 
 

@@ -27,7 +27,6 @@ from scratchdet_caffe import torchrun
 from scratchdet_caffe.errors import UserError
 
 T = TypeVar("T")
-BATCH_NORMS = ("local", "broadcast", "sync")
 _PATIENCE = timedelta(minutes=30)
 
 
@@ -44,15 +43,23 @@ class Ranks:
         batch_norm: What BatchNorm does across processes: "local", each its own statistics, of
             which the first's are kept (Caffe's rule); "broadcast", the first's sums go to all
             before each iteration; "sync", all normalise by the statistics of all batches together.
+        loss_norm: What a loss with ``normalization: VALID`` is divided by: "local", each process
+            by its own count (Caffe's rule); "all", by the mean of the counts of all.
         words: The group for words between processes.
 
     Every method is to be called by all processes, in the same order.
     """
 
     def __init__(
-        self, rank: int = 0, world: int = 1, batch_norm: str = "local", words: Any = None
+        self,
+        rank: int = 0,
+        world: int = 1,
+        batch_norm: str = "local",
+        loss_norm: str = "local",
+        words: Any = None,
     ) -> None:
-        self.rank, self.world, self.batch_norm = rank, world, batch_norm
+        self.rank, self.world = rank, world
+        self.batch_norm, self.loss_norm = batch_norm, loss_norm
         self._words = words
 
     @property
@@ -105,6 +112,12 @@ class Ranks:
         work = _guarded(lambda: dist.all_reduce(tensor, async_op=True))
         return lambda: _guarded(work.wait)
 
+    def pooled(self, count: Tensor) -> Tensor:
+        """Return the mean of ``count``, a scalar, over all processes; 1 / world or more."""
+        total = count.detach().float().clone()
+        self.start_sum(total)()
+        return total.clamp(min=1) / self.world
+
     def gathered(self, tensor: Tensor) -> Tensor:
         """Return the ``tensor`` (K,) of every process, ``(world, K)``."""
         out = tensor.new_empty(self.world, len(tensor))
@@ -128,19 +141,24 @@ def current() -> Ranks:
     return _present
 
 
-def join(device: str, batch_norm: str = "local") -> Ranks:
+def join(device: str, batch_norm: str = "local", loss_norm: str = "local") -> Ranks:
     """Meet the processes that torchrun started together with this one.
 
     Args:
         device: "cpu" or "cuda".
         batch_norm: See `Ranks`.
+        loss_norm: See `Ranks`.
 
     Raises:
         UserError: There are fewer GPUs here than processes, or they do not meet.
     """
     global _present
-    if batch_norm not in BATCH_NORMS:
-        raise UserError(f"batch_norm must be {', '.join(BATCH_NORMS)}, not '{batch_norm}'")
+    for name, given, known in (
+        ("batch_norm", batch_norm, torchrun.BATCH_NORMS),
+        ("loss_norm", loss_norm, torchrun.LOSS_NORMS),
+    ):
+        if given not in known:
+            raise UserError(f"{name} must be {', '.join(known)}, not '{given}'")
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1 or dist.is_initialized():
         return _present
@@ -163,7 +181,7 @@ def join(device: str, batch_norm: str = "local") -> Ranks:
         words = dist.new_group(backend="gloo", timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the processes of torchrun do not meet: {error}") from error
-    _present = Ranks(rank, world, batch_norm, words)
+    _present = Ranks(rank, world, batch_norm, loss_norm, words)
     return _present
 
 

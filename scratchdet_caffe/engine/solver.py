@@ -95,12 +95,18 @@ class Solver:
         # As in Caffe the first process tests alone.
         shard = self.ranks.shard if phase == pb.TRAIN else (0, 1)
         net = Net(source.param, phase, source.level, source.stages, self.seed, shard)
-        if phase == pb.TRAIN and self.ranks.world > 1 and self.ranks.batch_norm == "sync":
-            for layer in net.layers:
-                if isinstance(layer, BatchNorm):
-                    layer.synced = self.ranks
+        if phase == pb.TRAIN and self.ranks.world > 1:
+            self._join(net)
         net.to(device)
         return net.channels_last()
+
+    def _join(self, net: Net) -> None:
+        """Let layers of ``net`` look at the other processes' batches, as far as that is asked."""
+        for layer in net.layers:
+            if self.ranks.batch_norm == "sync" and isinstance(layer, BatchNorm):
+                layer.synced = self.ranks
+            if self.ranks.loss_norm == "all":
+                layer.context.pool = self.ranks.pooled
 
     def reseed(self, seed: int) -> None:
         """Let the data of all nets be drawn from ``seed`` from now on."""

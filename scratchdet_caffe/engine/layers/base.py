@@ -30,6 +30,7 @@ class Context:
         propagate_down: Per bottom, whether a gradient has to go there.
         force_backward: Whether the net wants gradients everywhere, whoever learns.
         shard: Rank and number of the processes that share the records of data layers.
+        pool: Makes of a count the mean over all processes, 1 / world or more; see `valid`.
     """
 
     phase: int
@@ -37,6 +38,15 @@ class Context:
     propagate_down: list[bool] = field(default_factory=list)
     force_backward: bool = False
     shard: tuple[int, int] = (0, 1)
+    pool: Callable[[Tensor], Tensor] | None = None
+
+    def valid(self, count: Tensor) -> Tensor:
+        """Return what a loss with ``normalization: VALID`` is divided by: the count, or 1.
+
+        As on each of Caffe's GPUs it is this process's own; with `pool`, one for all processes, so
+        that the mean of their losses is the loss of one batch of all their records.
+        """
+        return count.clamp(min=1) if self.pool is None else self.pool(count)
 
     def generator(self, *purpose: object) -> torch.Generator:
         """Return a generator for ``purpose``; each process draws its own numbers."""

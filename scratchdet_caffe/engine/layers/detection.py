@@ -110,7 +110,7 @@ class MultiBoxLoss(Layer):
             pb.LossParameter.NONE: 1,
         }
         if mode == pb.LossParameter.VALID:
-            return matches.clamp(min=1)
+            return self.context.valid(matches)
         return matches.new_tensor(max(1, by_mode[mode]))
 
 

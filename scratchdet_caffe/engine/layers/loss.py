@@ -51,7 +51,7 @@ class Loss(Layer):
             pb.LossParameter.NONE: 1,
         }
         if mode == pb.LossParameter.VALID:
-            return valid.sum().clamp(min=1)
+            return self.context.valid(valid.sum())
         return valid.new_tensor(max(1, by_mode[mode]), dtype=torch.long)
 
     def normalization(self, default: int) -> int:
