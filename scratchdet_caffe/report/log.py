@@ -214,6 +214,7 @@ class LogReader:
         if self.resumed:
             for key, points in self.points.items():
                 self.points[key] = {i: p for i, p in points.items() if i < self.iteration}
+            self.snapshots = {i: f for i, f in self.snapshots.items() if i <= self.iteration}
             self.resumed = False
 
     def put(self, value: str, *key: str | int) -> None:

@@ -100,6 +100,18 @@ def test_a_resumed_run_in_the_same_file_goes_on(shared: Path) -> None:
     assert log.test[0]["detection_eval"].value[-1] == 0.0836611
 
 
+def test_a_run_from_the_start_in_the_same_file_takes_the_place_of_the_one_before(
+    shared: Path,
+) -> None:
+    whole = _golden(shared, "train")
+    begun = whole[: whole.index("Iteration 20, loss")] + "\n"
+    log = parse_log(whole + begun)
+    assert (log.runs, log.done, log.snapshots) == (2, False, {})
+    assert log.loss.iteration.tolist() == [0, 10]
+    # One that goes on from a snapshot still has it.
+    assert min(parse_log(whole + _golden(shared, "resume")).snapshots) == 30
+
+
 @pytest.mark.parametrize("name", ["debug_info", "finetune"])
 def test_other_logs_of_the_reference(shared: Path, name: str) -> None:
     log = read_log(shared / f"golden/logs/{name}.log")
