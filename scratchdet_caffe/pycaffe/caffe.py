@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from contextlib import nullcontext
 
 import torch
 
-from scratchdet_caffe import glog
+from scratchdet_caffe import __version__, glog
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_net, read_solver
 from scratchdet_caffe.cli import Parser, run
@@ -213,7 +214,16 @@ def _parser() -> argparse.ArgumentParser:
     for name, effect in (("sigint", "stop"), ("sighup", "snapshot")):
         about = f"what {name.upper()} does (default: {effect})"
         add(f"{name}_effect", about, choices=EFFECTS, default=effect)
+    add("log_dir", "write the log into a file there, too", metavar="DIR")
+    add("minloglevel", "log from this severity on, 0 to 3", metavar="N")
+    version = f"caffe version {__version__} (scratchdet-caffe)"
+    parser.add_argument("-version", "--version", action="version", version=version)
+    parser.add_argument("-help", action="help", help=argparse.SUPPRESS)
     return parser
+
+
+# glog's switches that say to log on stderr, which this command always does.
+_TO_STDERR = re.compile(r"--?(also|color)?logtostderr(=\w+)?")
 
 
 def main(argv: list[str]) -> int:
@@ -222,12 +232,12 @@ def main(argv: list[str]) -> int:
     Raises:
         UserError: No such action, or flags that do not go together.
     """
-    args = _parser().parse_args(argv)
+    args = _parser().parse_args([word for word in argv if not _TO_STDERR.fullmatch(word)])
     if args.action not in ACTIONS:
         raise UserError(f"Unknown action: {args.action} (available: {', '.join(ACTIONS)})")
     if args.iterations < 1:
         raise UserError("-iterations must be at least 1")
-    with log_to_stderr() if is_first() else nullcontext():
+    with log_to_stderr(args.log_dir, args.minloglevel) if is_first() else nullcontext():
         return ACTIONS[args.action](args)
 
 

@@ -185,11 +185,36 @@ def test_signals_snapshot_or_stop_between_iterations(
         (["time", "-model", "m", "-iterations", "0"], "at least 1"),
         (["train", "-solver=solver.prototxt", "-gpu", "0,1"], "torchrun"),
         (["train", "-solver=solver.prototxt", "-gpu", "first"], "number of a GPU"),
+        (["train", "-solver=solver.prototxt", "-minloglevel=9"], "from 0 .* to 3"),
+        (["train", "-solver=solver.prototxt", "-log_dir=nowhere"], "log_dir nowhere: No such"),
     ],
 )
 def test_mistakes_are_sentences(solver: str, argv: list[str], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         command.main(argv)
+
+
+def test_glogs_own_flags_are_taken(
+    solver: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("logs").mkdir()
+    flags = ["-log_dir=logs", "--alsologtostderr", "-logtostderr=1"]
+    for _ in range(2):  # the second run's file takes the place that tools look into
+        said = run(caplog, *flags, "train", "-solver", solver)
+    lines = Path("logs/caffe.INFO").read_text().splitlines()
+    assert [line.split("] ", 1)[1] for line in lines] == said
+    assert Path("logs/caffe.INFO").resolve().name.startswith("caffe.")
+    assert "Optimization Done." in capsys.readouterr().err
+    assert command.main(["train", "--minloglevel", "2", "-solver", solver]) == 0
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["-help", "--help", "-version", "--version"])
+def test_help_and_version(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        command.main([flag])
+    assert ended.value.code == 0
+    assert "caffe" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
