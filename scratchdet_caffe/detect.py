@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from scratchdet_caffe.caffeproto.labelmap import class_names, read_label_map
 from scratchdet_caffe.cli import Parser, print_table, run, tracked
 from scratchdet_caffe.engines import DEVICES, ENGINES, load_engine
 from scratchdet_caffe.errors import UserError
@@ -117,17 +116,8 @@ def classes_of(deploy: DeployNet, label_map: Path | None) -> tuple[str, ...]:
     Raises:
         UserError: The label map cannot be read, or has another number of classes than the net.
     """
-    count = deploy.output.num_classes
-    said = deploy.layer.annotated_data_param.label_map_file
-    path = label_map or (Path(said) if said and Path(said).is_file() else None)
-    if path is None:
-        return ("background", *(f"class{label}" for label in range(1, count)))
-    names = ("background", *class_names(read_label_map(path)))
-    if len(names) != count:
-        raise UserError(
-            f"{path}: {len(names)} classes, the background included, but the net has {count}"
-        )
-    return names
+    numbered = (f"class{label}" for label in range(1, deploy.output.num_classes))
+    return deploy.classes(label_map) or ("background", *numbered)
 
 
 def open_detector(args: Any, deploy: DeployNet, model: Path, weights: Path) -> Detector:

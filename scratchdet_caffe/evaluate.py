@@ -32,6 +32,7 @@ from scratchdet_caffe.scoring import (
     from_test_net,
     net_of,
     numbers_of,
+    read_deploy_net,
     read_ground_truth,
     write_found,
 )
@@ -101,7 +102,9 @@ def parser() -> Parser:
         "its pictures instead of the test set)",
     )
     files.add_argument("--image-set", default="test", help="of a VOC folder (default: test)")
-    files.add_argument("--classes", help="of a VOC folder: a,b,c (default: those it names)")
+    files.add_argument(
+        "--classes", help="of a VOC folder: a,b,c (default: the net's, or those it names, sorted)"
+    )
     files.add_argument("--pictures-from", type=Path, metavar="DIR", help="pictures of COCO's JSON")
     how = made.add_argument_group("scoring")
     how.add_argument("--coco", action="store_true", help="COCO's numbers, too; a COCO set has them")
@@ -164,8 +167,9 @@ def detections_of_net(args: Any) -> tuple[Scored, Path, dict[str, Any]]:
         scored = from_test_net(engine, model, weights, version, args.batch, args.iou)
         return scored, out, facts
     coco_voting = None if args.voting is None else args.voting == "coco"
+    known = read_deploy_net(model).classes() or ()
     scored = from_pictures(
-        engine, model, weights, out, ground_truth(args), args.batch, args.iou,
+        engine, model, weights, out, ground_truth(args, known[1:]), args.batch, args.iou,
         args.multi_scale, coco_voting, args.soft_nms,
     )  # fmt: skip
     return scored, out, facts
@@ -189,11 +193,16 @@ def detections_of_files(args: Any) -> tuple[Scored, Path, dict[str, Any]]:
     return scored, args.out or (path if path.is_dir() else path.parent) / "evaluation", facts
 
 
-def ground_truth(args: Any) -> GroundTruth | None:
-    """Read what ``--ground-truth`` names; None if it names nothing."""
+def ground_truth(args: Any, known: Sequence[str] = ()) -> GroundTruth | None:
+    """Read what ``--ground-truth`` names, by default of the classes that a net knows.
+
+    Returns:
+        None if it names nothing.
+    """
     if not args.ground_truth:
         return None
     classes = [name.strip() for name in (args.classes or "").split(",") if name.strip()]
+    classes = classes or list(known)
     return read_ground_truth(args.ground_truth, args.image_set, classes, args.pictures_from)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import read_net
+from scratchdet_caffe.caffeproto.labelmap import class_names, read_label_map
 from scratchdet_caffe.engine.shapes import infer
 from scratchdet_caffe.errors import UserError
 
@@ -44,6 +45,27 @@ class DeployNet:
     def takes(self, height: int, width: int) -> bool:
         """Whether the net's layers fit together for an input of this size."""
         return _fits(self.net.SerializeToString(), self.data, (1, self.shape[0], height, width))
+
+    def classes(self, label_map: Path | None = None) -> tuple[str, ...] | None:
+        """Return the names by label, the background first; None if no label map is at hand.
+
+        Args:
+            label_map: The label map; None for the one that the data layer names.
+
+        Raises:
+            UserError: It cannot be read, or has another number of classes than the net.
+        """
+        said = self.layer.annotated_data_param.label_map_file
+        path = label_map or (Path(said) if said and Path(said).is_file() else None)
+        if path is None:
+            return None
+        names = ("background", *class_names(read_label_map(path)))
+        if len(names) != self.output.num_classes:
+            raise UserError(
+                f"{path}: {len(names)} classes, the background included, but the net has "
+                f"{self.output.num_classes}"
+            )
+        return names
 
 
 @cache

@@ -107,6 +107,13 @@ def from_pictures(
             f"{model}: the net tells {deploy.output.num_classes} classes apart, the background "
             f"included, but the ground truth has {len(classes)}"
         )
+    known = deploy.classes() or classes
+    if known != classes:
+        strange = [name for name in classes if name not in known]
+        wrong = f"has '{strange[0]}'" if strange else f"numbers them {', '.join(classes[1:])}"
+        raise UserError(
+            f"{model}: the net's classes are {', '.join(known[1:])}, but the ground truth {wrong}"
+        )
     coco = truth.coco if coco_voting is None else coco_voting
     views = None
     if multi_scale:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 
 import scratchdet_caffe.pycaffe as caffe
 from scratchdet_caffe import evaluate, prepare
+from scratchdet_caffe.caffeproto import write_prototxt
+from scratchdet_caffe.caffeproto.labelmap import make_label_map
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.metrics import read_results
 
@@ -79,6 +82,30 @@ def test_soft_suppression(job: Path, tmp_path: Path, kind: str) -> None:
     for image in read_results(tmp_path / "detections.json").images:
         assert len(image.detections) <= 5  # what the net keeps
         assert (image.detections[:, 1] >= 0.3).all()  # and its least score
+
+
+def test_the_classes_are_the_nets(job: Path, tmp_path: Path) -> None:
+    """By its label map, not by the alphabet; a set that has others is not scored."""
+    net = (job / "test.prototxt").read_text()
+    names = ["triangle", "star", "square", "ring", "circle"]
+    write_prototxt(tmp_path / "turned.prototxt", make_label_map(names))
+    turned = net.replace(str(job / "set/labelmap.prototxt"), str(tmp_path / "turned.prototxt"))
+    (tmp_path / "test.prototxt").write_text(turned)
+    shutil.copy(job / "net.caffemodel", tmp_path)
+    voc = ["--ground-truth", str(job / "set/VOCdevkit")]
+    metrics = score(tmp_path, tmp_path / "out", *voc)
+    assert list(metrics["classes"]) == names
+    plain = score(job, tmp_path / "plain", *voc)
+    assert list(plain["classes"]) == sorted(names)
+    for own, other in zip(metrics["classes"].values(), plain["classes"].values()):
+        assert own["detections"] == other["detections"]  # of one label, under two names
+    for options, sentence in (
+        (["--ground-truth", str(job / "set")], "but the ground truth numbers them circle, ring"),
+        ([*voc, "--classes", "circle,ring,square,star,triangle"], "numbers them circle, ring"),
+        ([*voc, "--classes", ",".join([*names, "bird"])], "but the ground truth has 7"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            score(tmp_path, tmp_path / "none", *options)
 
 
 @pytest.mark.parametrize(
