@@ -24,6 +24,8 @@ from scratchdet_caffe.metrics.voc import Detections
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Names = Sequence[str] | Mapping[str, int]
+"""Stems of an image set, in the order that numbers the images; or the number of each name."""
 
 PREFIX = "comp4_det_test_"
 _BOX = ("xmin", "ymin", "xmax", "ymax")
@@ -66,12 +68,12 @@ def write_ilsvrc_file(path: str | os.PathLike[str], results: Results) -> None:
     write_text(path, "".join(lines))
 
 
-def read_detection_file(path: str | os.PathLike[str], images: Sequence[str]) -> Detections:
+def read_detection_file(path: str | os.PathLike[str], images: Names) -> Detections:
     """Read the detections of one class.
 
     Args:
         path: A file as `write_detection_files` or the devkit's users write it.
-        images: The stems of the image set; their order numbers the images.
+        images: See `Names`.
 
     Raises:
         UserError: A line has not six fields, a field is no number, or an image is not in
@@ -82,13 +84,13 @@ def read_detection_file(path: str | os.PathLike[str], images: Sequence[str]) -> 
 
 
 def read_voc_folder(
-    folder: str | os.PathLike[str], images: Sequence[str], classes: Sequence[str]
+    folder: str | os.PathLike[str], images: Names, classes: Sequence[str]
 ) -> tuple[Ints, Floats]:
     """Read the files of all classes in ``folder``.
 
     Args:
         folder: Holds ``<prefix><class>.txt``, with one prefix for all.
-        images: The stems of the image set; their order numbers the images.
+        images: See `Names`.
         classes: Names by label, the background first.
 
     Returns:
@@ -108,7 +110,7 @@ def read_voc_folder(
 
 
 def read_ilsvrc_file(
-    path: str | os.PathLike[str], images: Sequence[str], classes: Sequence[str]
+    path: str | os.PathLike[str], images: Names, classes: Sequence[str]
 ) -> tuple[Ints, Floats]:
     """Read a file of ILSVRC's lines; see `read_voc_folder`.
 
@@ -147,22 +149,23 @@ def _prefix(folder: Path, classes: Sequence[str]) -> str:
 
 
 def _read(
-    path: str | os.PathLike[str], images: Sequence[str], columns: Sequence[str]
+    path: str | os.PathLike[str], images: Names, columns: Sequence[str]
 ) -> tuple[Ints, Floats]:
     """Image numbers ``(D,)`` and the other columns ``(D, C)`` of a file."""
-    number_of = {stem: number for number, stem in enumerate(images)}
+    if not isinstance(images, Mapping):
+        images = {stem: number for number, stem in enumerate(images)}
     text, width = read_text(path, "detection file"), len(columns) + 1
     words, lines = text.split(), [line for line in text.splitlines() if line.strip()]
     try:
         if len(words) == width * len(lines):
-            image = np.array([number_of[word] for word in words[::width]], np.int64)
+            image = np.array([images[word] for word in words[::width]], np.int64)
             values = [list(map(float, words[i::width])) for i in range(1, width)]
             table = np.array(values, np.float64).T
             if np.isfinite(table).all():
                 return image, table
     except (KeyError, ValueError):
         pass
-    raise _fault(path, text, number_of, columns)
+    raise _fault(path, text, images, columns)
 
 
 def _fault(

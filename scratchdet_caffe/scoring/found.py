@@ -55,7 +55,7 @@ def read_found(path: Path, truth: GroundTruth | None) -> Found:
         return Found(_ours(path, truth))
     if truth is None:
         raise UserError(f"{path}: detections need --ground-truth to be scored against")
-    results, names = truth.results, [image.name for image in truth.results.images]
+    results, names = truth.results, _numbers(truth)
     if path.is_dir():
         return Found(with_detections(results, *read_voc_folder(path, names, results.classes)))
     if path.suffix == ".json":
@@ -63,6 +63,14 @@ def read_found(path: Path, truth: GroundTruth | None) -> Found:
         image, table = table_of(rows, truth.image_ids, truth.category_ids)
         return Found(with_detections(results, image, table), rows)
     return Found(with_detections(results, *read_ilsvrc_file(path, names, results.classes)))
+
+
+def _numbers(truth: GroundTruth) -> dict[str, int]:
+    """The numbers of the images by name; of COCO's, by id, too, which our own files have there."""
+    by_name = {image.name: number for number, image in enumerate(truth.results.images)}
+    by_id = {str(own): number for number, own in enumerate(truth.image_ids if truth.coco else ())}
+    clear = all(by_name[both] == by_id[both] for both in by_name.keys() & by_id.keys())
+    return {**by_id, **by_name} if clear else by_name
 
 
 def _check_names(what: str | Path, results: Results) -> None:

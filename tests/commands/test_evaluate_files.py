@@ -86,6 +86,28 @@ def test_every_form_scores_the_same(
     assert len(read_results(tmp_path / "b/detections.json").images) == 12
 
 
+def test_lines_name_cocos_images_by_stem_or_id(made: Path, tmp_path: Path) -> None:
+    """As `evaluate` itself writes them for a COCO set; but not where an id is another's stem."""
+    data = json.loads((made / "instances.json").read_text())
+    for image in data["images"]:
+        image["file_name"] = f"photo_{image['id']:05d}.jpg"
+    (tmp_path / "by_stem.json").write_text(json.dumps(data))
+    for image in data["images"]:
+        image["file_name"] = f"{image['id'] % 12 + 1}.jpg"
+    (tmp_path / "crossed.json").write_text(json.dumps(data))
+    numbers = {
+        image.name: n for n, image in enumerate(read_ground_truth(made / "set").results.images)
+    }
+    lines = [line.split() for line in (made / "ilsvrc.txt").read_text().splitlines()]
+    maps = []
+    for truth, form in (("by_stem", "photo_{:05d}"), ("by_stem", "{}"), ("crossed", "{}")):
+        text = "".join(f"{form.format(numbers[a] + 1)} {' '.join(b)}\n" for a, *b in lines)
+        (tmp_path / "found.txt").write_text(text)
+        metrics = score(tmp_path, "found.txt", f"{truth}.json", tmp_path / "out")
+        maps.append(metrics["map"][AREA])
+    assert maps[0] == maps[1] > maps[2]
+
+
 def test_a_coco_set_has_cocos_numbers_unasked(made: Path, tmp_path: Path) -> None:
     assert "coco" in score(made, "coco.json", "instances.json", tmp_path)
     assert "coco" not in score(made, "voc", "set", tmp_path)
