@@ -17,6 +17,7 @@ ACTIONS = ("stop", "skip", "lower-lr")
 #: So many iterations in a row may be skipped; more are no accident of one batch.
 MOST_SKIPPED = 10
 LOG = logging.getLogger("caffe")
+_ADVICE = "Try a lower base_lr, or BatchNorm."
 
 
 class Alarm(Observer):
@@ -54,10 +55,10 @@ class Alarm(Observer):
         shown = f"Iteration {run.iteration}, {what} = {glog.number(value)}"
         # Every process looks at its own batch.
         found = {rank: f for rank, f in enumerate(run.company.all_say(find_culprit(run))) if f}
-        first = "a second pass over the batch gives finite numbers"
+        first, culprit = "a second pass over the batch gives finite numbers", None
         if found:
-            rank = min(found)
-            first = f"process {rank}: " * (run.company.world > 1) + found[rank].sentence
+            culprit = found[min(found)]
+            first = f"process {min(found)}: " * (run.company.world > 1) + culprit.sentence
         self._in_a_row += 1
         sound = not any(f.in_weights for f in found.values())
         if self.action == "skip" and sound and self._in_a_row <= MOST_SKIPPED:
@@ -65,14 +66,20 @@ class Alarm(Observer):
             self._skip(run)
             return
         LOG.error(f"{shown}: diverged; {first}")
+        # A snapshot of this iteration has finite weights, else it had not been written. That they
+        # are of no use shows where a pass with them and nothing else made the number, or where the
+        # gradient's values are finite and yet too large to be squared.
         spoilt = None
-        if run.company.rank == 0:
+        of_weights = what == "gradient"
+        if culprit:
+            of_weights = not (culprit.in_weights or culprit.given)
+        if of_weights and run.company.rank == 0:
             spoilt = set_apart(run.param.snapshot_prefix, run.iteration)
         raise Diverged(
             f"the {what} is {glog.number(value)} at iteration {run.iteration}: the run diverged; "
             f"{first}. "
             + f"The snapshot that already holds the spoilt weights is now {spoilt}. " * bool(spoilt)
-            + "Try a lower base_lr, or BatchNorm."
+            + ("Look at these records." if culprit and culprit.given else _ADVICE)
         )
 
     def at_end(self, run: Run) -> None:

@@ -24,10 +24,12 @@ class Found:
     Attributes:
         sentence: Its layer, blob and batch.
         in_weights: Whether it is a parameter: then no other batch is any better.
+        given: Whether it came from the data or from a layer in Python, and not of the weights.
     """
 
     sentence: str
     in_weights: bool
+    given: bool = False
 
 
 def find_culprit(run: Run) -> Found | None:
@@ -40,10 +42,18 @@ def find_culprit(run: Run) -> Found | None:
         found = run.solver.find_culprit()
         if found is None:
             return None
-        return Found(_sentence(found.layer, found.what, found.records), found.in_weights)
+        sentence, in_weights = _sentence(found.layer, found.what, found.records), found.in_weights
+        return Found(sentence, in_weights, _is_given(run.solver.net, found.layer))
     for layer, what in _odd_blobs(run.solver.net):
-        return Found(_sentence(layer, what, _records(run)), what.startswith(_PARAMETER))
+        sentence, in_weights = _sentence(layer, what, _records(run)), what.startswith(_PARAMETER)
+        return Found(sentence, in_weights, _is_given(run.solver.net, layer))
     return None
+
+
+def _is_given(net: Any, name: str) -> bool:
+    """Whether what the layer makes does not follow from what Caffe's own layers computed."""
+    layer = dict(zip(net._layer_names, net.layers))[name]
+    return layer.type == "Python" or not net.bottom_names[name]
 
 
 def find_spoilt_blob(net: Any) -> str:

@@ -138,10 +138,23 @@ def test_a_layer_in_python_that_differs_the_second_time_is_named_all_the_same(
 ) -> None:
     Path("odd_layer.py").write_text(ODD_LAYER)
     monkeypatch.syspath_prepend(str(Path.cwd()))
-    solver, param = make(NET % PYTHON)
+    solver, param = make(NET % PYTHON, snapshot=3)
     run = Run(solver, param, [Alarm()])
     assert (run.go(), run.iteration) == (3, 3)
-    assert "'odd': its top 'one' held nan" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "'odd': its top 'one' held nan" in said
+    # The snapshot of this very iteration was written before, and has no part in it.
+    assert Path("snap_iter_3.solverstate").is_file() and "spoilt" not in said
+
+
+def test_a_snapshot_whose_weights_give_no_numbers_is_set_apart(
+    make: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    large = (NET % "").replace("BatchNorm", "AbsVal").replace("std: 1 ", "std: 1e10 ")
+    run = Run(*make(large, snapshot=1, base_lr=1e15), [Alarm()])
+    assert (run.go(), run.iteration) == (3, 1)  # after an update to about 1e25
+    assert "now snap_iter_1.caffemodel.diverged" in capsys.readouterr().err
+    assert not Path("snap_iter_1.solverstate").exists()
 
 
 def test_a_replay_leaves_the_solver_as_it_was(make: Any) -> None:
