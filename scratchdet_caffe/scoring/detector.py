@@ -65,7 +65,7 @@ class Detector:
             for mirrored in (False, True) if self.views else (False,):
                 rows = self._look([pictures[i] for i in numbers], view, mirrored)
                 for i, own in zip(numbers, rows):
-                    found[i].append(own[view.keeps(own[:, 2:])] if self.views else own)
+                    found[i].append(own)
         return [self._merged(np.concatenate([NOTHING, *own])) for own in found]
 
     def _looks(self, pictures: Sequence[Pixels]) -> list[tuple[View, list[int]]]:
@@ -93,9 +93,11 @@ class Detector:
         found = []
         for item, pixels in enumerate(pictures):
             own = rows[(rows[:, 0] == item) & (rows[:, 1] >= 0)][:, 1:]
-            if self.views:
-                own[:, 2:] = own[:, 2:].clip(0, 1)
-            own[:, 2:] = finite(own[:, 2:] * np.tile(pixels.shape[1::-1], 2))
+            size = np.tile(pixels.shape[1::-1], 2)
+            own[:, 2:] = finite(own[:, 2:] * size)
+            if self.views:  # a box that is mostly outside is not small
+                own = own[view.keeps(own[:, 2:])]
+                own[:, 2:] = own[:, 2:].clip(0, size)
             found.append(own)
         return found
 

@@ -93,6 +93,19 @@ def test_a_mirrored_picture_gives_mirrored_boxes(files: Path) -> None:
     assert turned[:, [4, 2]].tolist() == (64 - found[:, [2, 4]]).tolist()
 
 
+def test_a_box_that_is_mostly_outside_is_not_small(files: Path, tmp_path: Path) -> None:
+    """Of a box of 16 pixels 8 are left in the picture; views for boxes below 12 do not take it."""
+    net = caffe.Net(str(files / "deploy.prototxt"), str(files / "net.caffemodel"), caffe.TEST)
+    net.params["loc"][1].data[0] = -5  # half a prior to the left
+    net.save(str(tmp_path / "left.caffemodel"))
+    deploy = read_deploy_net(files / "test.prototxt")
+    for below, boxes in ((20, [[0, 0, 8, 16], [8, 0, 24, 16]]), (12, [])):
+        views = Views([], [View(32, 32, below=below)], [])
+        many = Detector(caffe, deploy, tmp_path / "left.caffemodel", voting(None), None, views)
+        (found,) = many([picture((0, 0, 255, 0))])
+        assert found[:, 2:].tolist() == boxes
+
+
 def test_without_suppression_all_candidates_come_out(files: Path) -> None:
     raw = read_deploy_net(files / "test.prototxt", nms=False)
     detect = Detector(caffe, raw, files / "net.caffemodel")
