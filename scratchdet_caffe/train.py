@@ -12,6 +12,7 @@ import logging
 import logging.handlers
 import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,10 +196,9 @@ def train(args: argparse.Namespace, company: Company) -> int:
         observers: list[Observer] = [Alarm(args.on_nan)]
         heard = None
         if company.rank == 0:
-            others = [lowered_file(prefix)]
-            folder = folder_of_its_own(prefix, args.log, start, solver.iter, again, others)
+            others, room = [lowered_file(prefix)], partial(check_space, solver, param, args.keep)
+            folder = folder_of_its_own(prefix, args.log, start, solver.iter, again, others, room)
             log = held.enter_context(folder)
-            check_space(solver, param, args.keep)
             shown, progress = shown_on_stderr()
             held.enter_context(logging_to(log, shown))
             show = progress[0].write if progress else None

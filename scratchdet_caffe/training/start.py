@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,6 +108,7 @@ def folder_of_its_own(
     iteration: int,
     again: bool = False,
     others: Iterable[Path] = (),
+    check: Callable[[], None] = lambda: None,
 ) -> Iterator[logging.FileHandler]:
     """Make the folder of the snapshots this run's, and yield the open log.
 
@@ -122,6 +123,7 @@ def folder_of_its_own(
         iteration: The iteration of that.
         again: The run was begun before: its log goes on.
         others: Further files that belong to an earlier run.
+        check: Raises what speaks against the run, before anything of an earlier one is touched.
 
     Raises:
         UserError: The folder or the log cannot be written, or another run is writing there.
@@ -134,6 +136,7 @@ def folder_of_its_own(
             if not _is_free(lock):
                 raise UserError(f"{prefix}: another training is writing snapshots there")
             remove_unfinished(prefix)
+            check()
             aside = None
             if start.state is None and not again:
                 aside = move_aside(prefix, file, *others)

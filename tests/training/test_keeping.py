@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from scratchdet_caffe import train
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.snapshots import find_snapshots, newest_complete
 from scratchdet_caffe.training import Observer, Run
@@ -55,6 +56,20 @@ def test_what_will_be_written_must_fit(make: Any, monkeypatch: pytest.MonkeyPatc
     check_space(solver, param, 2)
     solver.step(6)
     check_space(solver, param, None)
+
+
+def test_a_run_that_finds_no_room_leaves_the_earlier_one_as_it_was(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solver, _ = make(snapshot=5)
+    solver.step(5)
+    Path("train.log").write_text("what the earlier run said\n")
+    before = names()
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(UserError, match="are free there: make room"):
+        train.main(["--solver", "solver.prototxt"])
+    assert [name for name in names() if not name.endswith(".lock")] == before
+    assert Path("train.log").read_text() == "what the earlier run said\n"
 
 
 def test_the_estimate_is_no_less_than_the_files(make: Any) -> None:
