@@ -185,5 +185,9 @@ def _to_coco(ladder: _Ladder, name: str) -> None:
         "before difficult ones",
         free=True,
     )
+    if any(image.crowd is not None and image.crowd.any() for image in ladder.results.images):
+        ladder.change(
+            "a detection is on a crowd by the share of itself that lies inside", crowds=True
+        )
     ladder.change("only the best 100 detections of an image and class count", most=100)
     ladder.change("101 points of recall instead of the area", name, average="101-point")

@@ -10,7 +10,7 @@ no true positive (rule `VOC_PIXEL`) is, in this order,
     background      none of these.
 
 (The paper counts duplicates among the localisation errors.) Detections of difficult objects are
-passed over.
+passed over, and so are those that lie inside a crowd of COCO's.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchdet_caffe.metrics.coco import SIZES
+from scratchdet_caffe.metrics.judging import near_pairs
 from scratchdet_caffe.metrics.results import Results
 from scratchdet_caffe.metrics.similar import Groups, known_groups, similarity
 from scratchdet_caffe.metrics.voc import (
@@ -137,8 +138,9 @@ def diagnose(
     sizes: list[Floats] = []
     for label, (name, (found, truth)) in enumerate(zip(names, pairs), 1):
         curve = match(found, truth, VOC_PIXEL, threshold)
-        top = (curve.tp | curve.fp).nonzero()[0][: curve.positives]
-        wrong = _wrong(found, curve, top[curve.fp[top]], label, everything, alike[label - 1])
+        false = curve.fp & ~_in_crowds(found, truth, threshold)[curve.order]
+        top = (curve.tp | false).nonzero()[0][: curve.positives]
+        wrong = _wrong(found, curve, top[false[top]], label, everything, alike[label - 1])
         kinds = [mistake.kind for mistake in wrong]
         counts[name] = {CORRECT: int(curve.tp[top].sum())}
         counts[name] |= {kind: kinds.count(kind) for kind in ERRORS}
@@ -175,6 +177,17 @@ class _Objects:
         keep = wanted[self.label - 1]
         truth = Truth(self.truth.image[keep], self.truth.box[keep], self.truth.difficult[keep])
         return _Objects(truth, self.label[keep])
+
+
+def _in_crowds(found: Detections, truth: Truth, threshold: float) -> npt.NDArray[np.bool_]:
+    """Which detections ``(D,)`` lie inside a crowd of their class."""
+    inside = np.zeros(len(found.score), np.bool_)
+    if truth.crowd is not None and truth.crowd.any():
+        crowd = truth.crowd
+        only = Truth(truth.image[crowd], truth.box[crowd], crowd[crowd], crowd[crowd])
+        pairs = near_pairs(found, only, VOC_PIXEL.border, threshold, crowds=True)
+        inside[pairs[0]] = True
+    return inside
 
 
 def _wrong(

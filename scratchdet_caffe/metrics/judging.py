@@ -48,6 +48,8 @@ class Judging:
         count_difficult: Whether difficult objects count like others.
         free: Whether a detection takes the nearest object that is still free, one that counts
             before a difficult one; else only the nearest, free or not.
+        crowds: Whether the overlap with a crowd is the share of the detection that lies inside;
+            only where ``free``.
         most: How many detections of an image and class count; None for all.
         average: "11-point", "area", "101-point", or "ssd 11point|MaxIntegral|Integral".
         empty_is_zero: Whether a class without objects counts as 0 in the mean.
@@ -59,6 +61,7 @@ class Judging:
     single: bool = False
     count_difficult: bool = False
     free: bool = False
+    crowds: bool = False
     most: int | None = None
     average: str = "11-point"
     empty_is_zero: bool = False
@@ -137,7 +140,7 @@ def _seen(
     kind = np.float32 if how.single else np.float64
     return (
         Detections(found.image, score, boxes[0].astype(kind)),
-        Truth(truth.image, boxes[1].astype(kind), truth.difficult),
+        Truth(truth.image, boxes[1].astype(kind), truth.difficult, truth.crowd),
     )
 
 
@@ -171,7 +174,9 @@ def _free_match(
     if how.most is not None:
         verdict[order[rank >= how.most]] = DROPPED
     taken = np.zeros(len(truth.image), np.bool_)
-    detection, thing, iou = near_pairs(found, truth, how.border, threshold, how.inclusive)
+    detection, thing, iou = near_pairs(
+        found, truth, how.border, threshold, how.inclusive, how.crowds
+    )
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
     # By detection, best first; of its objects those that count first, then the nearest, and of
@@ -187,13 +192,27 @@ def _free_match(
 
 
 def near_pairs(
-    found: Detections, truth: Truth, border: float, threshold: float, inclusive: bool = True
+    found: Detections,
+    truth: Truth,
+    border: float,
+    threshold: float,
+    inclusive: bool = True,
+    crowds: bool = False,
 ) -> tuple[Ints, Ints, Floats]:
     """Return all pairs of a detection and an object of its image that overlap enough.
 
+    Args:
+        found: The detections.
+        truth: The objects.
+        border: Added to the sides of a box.
+        threshold: What is enough.
+        inclusive: Whether an overlap of exactly the threshold is.
+        crowds: Whether the overlap with a crowd is the share of the detection that lies inside.
+
     Returns:
-        Indices of detections and of objects, and their IoU, ``(P,)`` each.
+        Indices of detections and of objects, and their overlap, ``(P,)`` each.
     """
+    crowd = np.zeros(len(truth.image), np.bool_) if truth.crowd is None else truth.crowd
     by_image = np.argsort(truth.image, kind="stable")
     there = truth.image[by_image]
     start, stop = (np.searchsorted(there, found.image, side) for side in ("left", "right"))
@@ -202,6 +221,8 @@ def near_pairs(
         here = (start + slot < stop).nonzero()[0]
         thing = by_image[start[here] + slot]
         iou = overlap(found.box[here], truth.box[thing], border)
+        if crowds and crowd[thing].any():
+            iou = np.where(crowd[thing], _inside(found.box[here], truth.box[thing], border), iou)
         near = iou >= threshold if inclusive else iou > threshold
         parts.append((here[near], thing[near], iou[near]))
     nothing = np.empty(0, np.int64)
@@ -210,6 +231,16 @@ def near_pairs(
         np.concatenate([nothing, *(part[1] for part in parts)]),
         np.concatenate([np.empty(0), *(part[2] for part in parts)]),
     )
+
+
+def _inside(box: Floats, crowd: Floats, border: float) -> Floats:
+    """The share ``(N,)`` of the boxes ``(N, 4)`` that lies inside crowds ``(N, 4)``."""
+    part = np.hstack([np.maximum(box[:, :2], crowd[:, :2]), np.minimum(box[:, 2:], crowd[:, 2:])])
+    shared, whole = (
+        np.maximum(own[:, 2:] - own[:, :2] + border, 0).prod(axis=1) for own in (part, box)
+    )
+    share: Floats = np.divide(shared, whole, out=np.zeros_like(whole), where=whole != 0)
+    return share
 
 
 def _average(score: Floats, tp: Bools, fp: Bools, positives: int, average: str) -> float | None:

@@ -74,12 +74,18 @@ class Results:
         orders = [image.order for image in self.images if image.order is not None]
         if orders:
             found = found[np.argsort(np.concatenate(orders), kind="stable")]
+        crowds = [
+            np.zeros(len(image.truth)) if image.crowd is None else image.crowd
+            for image in self.images
+        ]
+        crowd = np.concatenate([np.empty(0), *crowds]) != 0
         pairs = {}
         for label, name in list(enumerate(self.classes))[1:]:
-            d, g = found[found[:, 1] == label], there[there[:, 1] == label]
+            own = there[:, 1] == label
+            d, g = found[found[:, 1] == label], there[own]
             pairs[name] = (
                 Detections(d[:, 0].astype(np.int64), d[:, 2], d[:, 3:]),
-                Truth(g[:, 0].astype(np.int64), g[:, 3:], g[:, 2] != 0),
+                Truth(g[:, 0].astype(np.int64), g[:, 3:], g[:, 2] != 0, crowd[own]),
             )
         return pairs
 

@@ -71,11 +71,13 @@ class Truth:
         image: ``(G,)`` number of the image.
         box: ``(G, 4)`` xmin, ymin, xmax, ymax.
         difficult: ``(G,)``.
+        crowd: ``(G,)`` which are COCO's crowds, difficult in any case; None for none.
     """
 
     image: Ints
     box: Floats
     difficult: Bools
+    crowd: Bools | None = None
 
 
 @dataclass(frozen=True)

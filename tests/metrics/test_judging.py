@@ -23,6 +23,7 @@ from scratchdet_caffe.metrics import (
     Results,
     ap_area,
     coco_score,
+    diagnose,
     explain,
     match,
     mean_ap,
@@ -36,7 +37,7 @@ from scratchdet_caffe.metrics.judging import Judging, judge
 CLASSES = ("background", "cat", "dog", "owl")
 WIDTH, HEIGHT = 64, 48
 few = settings(max_examples=40)
-COCO = Judging(inclusive=True, free=True, most=100, average="101-point")
+COCO = Judging(inclusive=True, free=True, crowds=True, most=100, average="101-point")
 
 # Coordinates of a coarse grid, so that equal overlaps and overlaps of exactly 1/2 are common.
 corner = st.tuples(st.integers(0, 9), st.integers(0, 7), st.integers(1, 6), st.integers(1, 6))
@@ -49,12 +50,14 @@ truths = st.lists(
 )
 
 
-def image(found: list[Any], there: list[Any]) -> ImageResult:
-    tables = (np.array(rows, float).reshape(-1, 6) for rows in (found, there))
-    return ImageResult("a", WIDTH, HEIGHT, *tables)
+def image(found: list[Any], there: list[Any], crowds: bool = False) -> ImageResult:
+    """An image; with ``crowds`` its difficult objects are crowds."""
+    tables = [np.array(rows, float).reshape(-1, 6) for rows in (found, there)]
+    crowd = tables[1][:, 1].copy() if crowds else None
+    return ImageResult("a", WIDTH, HEIGHT, *tables, crowd=crowd)
 
 
-scenes = st.lists(st.builds(image, detections, truths), min_size=1, max_size=3).map(
+scenes = st.lists(st.builds(image, detections, truths, st.booleans()), min_size=1, max_size=3).map(
     lambda images: Results(CLASSES, images)
 )
 
@@ -183,6 +186,25 @@ def test_nothing_is_left_unexplained(results: Results) -> None:
     said = explain(results, coco_score(results), in_net=net)
     assert all(abs(value) < 1e-6 for value in said["unexplained"].values())
     assert said["numbers"][AP] == coco_score(results).ap()
+
+
+def test_crowds_are_a_step() -> None:
+    """Two detections inside a crowd are wrong by VOC's rule, and left out by COCO's."""
+    found = [[1, 0.9, 2, 2, 9, 9], [1, 0.8, 20, 2, 29, 9], [1, 0.7, 41, 1, 50, 10]]
+    there = [[1, 1, 1, 1, 40, 40], [1, 0, 41, 1, 50, 10]]
+    results = Results(CLASSES, [image(found, there, crowds=True)])
+    said = explain(results, coco_score(results))
+    steps = {step["change"]: step for step in said["ways"]["voc-pixel 11-point, to COCO"]}
+    crowd = steps["a detection is on a crowd by the share of itself that lies inside"]
+    assert (crowd["detections"], crowd["objects"]) == (2, 0)
+    assert (crowd["mean"], crowd["difference"]) == (1, pytest.approx(2 / 3))
+    assert all(abs(value) < 1e-9 for value in said["unexplained"].values())
+    # Nor are they errors.
+    assert diagnose(results, (32, 96)).totals["background"] == 0
+    difficult = Results(CLASSES, [image(found, there)])
+    assert "by the share of itself" not in str(explain(difficult, coco_score(difficult))["ways"])
+    totals = diagnose(difficult, (32, 96)).totals
+    assert totals["background"] + totals["localisation"] == 1
 
 
 def test_images_counted_twice_are_a_step() -> None:
