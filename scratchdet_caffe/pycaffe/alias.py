@@ -47,6 +47,8 @@ def install() -> None:
             "import scratchdet_caffe.pycaffe.install before it"
         )
     sys.modules.update(_MODULES)
+    if SHIM not in sys.path:  # which processes that multiprocessing starts get as it is
+        sys.path.insert(1, SHIM)
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if SHIM not in paths:
         os.environ["PYTHONPATH"] = os.pathsep.join([SHIM, *paths])

@@ -17,7 +17,7 @@ import scratchdet_caffe.pycaffe as caffe
 from scratchdet_caffe.errors import UserError
 
 PROGRAM = """
-import subprocess, sys
+import multiprocessing, subprocess, sys
 import caffe
 import caffe.io
 from caffe import layers as L, params as P
@@ -25,16 +25,29 @@ from caffe.proto import caffe_pb2
 from caffe.coord_map import crop
 from helper import answer  # a module beside the program
 
-assert sys.argv[1:] == ["--flag", "x"], sys.argv
-assert __name__ == "__main__"
-n = caffe.NetSpec()
-n.data = L.Input(shape=dict(dim=[1, 2]))
-n.ip = L.InnerProduct(n.data, num_output=3, weight_filler=dict(type="xavier"))
-open("net.prototxt", "w").write(str(n.to_proto()))
-net = caffe.Net("net.prototxt", caffe.TEST)
-child = "import caffe.proto.caffe_pb2 as pb, caffe; print(caffe.__name__, pb.TEST)"
-print(net.forward()["ip"].shape, answer, flush=True)
-subprocess.check_call([sys.executable, "-c", child])
+def tell(queue):
+    queue.put((caffe.__name__, caffe.TEST))
+
+def main():
+    assert sys.argv[1:] == ["--flag", "x"], sys.argv
+    n = caffe.NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 2]))
+    n.ip = L.InnerProduct(n.data, num_output=3, weight_filler=dict(type="xavier"))
+    open("net.prototxt", "w").write(str(n.to_proto()))
+    net = caffe.Net("net.prototxt", caffe.TEST)
+    child = "import caffe.proto.caffe_pb2 as pb, caffe; print(caffe.__name__, pb.TEST)"
+    print(net.forward()["ip"].shape, answer, flush=True)
+    subprocess.check_call([sys.executable, "-c", child])
+    spawning = multiprocessing.get_context("spawn")
+    queue = spawning.SimpleQueue()
+    process = spawning.Process(target=tell, args=(queue,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    print(*queue.get())
+
+if __name__ == "__main__":
+    main()
 """
 
 
@@ -51,7 +64,7 @@ def test_a_program_and_its_children_find_caffe() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["(1, 3) 42", "scratchdet_caffe.pycaffe 1"]
+    assert done.stdout.splitlines() == ["(1, 3) 42", *["scratchdet_caffe.pycaffe 1"] * 2]
 
 
 def test_a_module_runs_with_its_arguments(launch: Callable[..., int]) -> None:
