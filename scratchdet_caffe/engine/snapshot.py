@@ -40,8 +40,8 @@ def save_snapshot(solver: Solver) -> str | None:
     stem = Path(f"{solver.param.snapshot_prefix}_iter_{solver.iter}")
     end = ".h5" if solver.param.snapshot_format == pb.SolverParameter.HDF5 else ""
     model, state = (stem.with_name(f"{stem.name}{s}{end}") for s in (".caffemodel", ".solverstate"))
-    if spoilt := _not_finite(solver.net):
-        LOG.warning(f"No snapshot at iteration {solver.iter}: {spoilt} is not finite")
+    if spoilt := find_spoilt_blob(solver.net):
+        LOG.warning(f"No snapshot at iteration {solver.iter}: {spoilt}")
         return None
     LOG.info(glog.snapshot_model(str(model)))
     with staging_folder(stem) as stage:
@@ -73,11 +73,12 @@ def _message(solver: Solver, model: str) -> pb.SolverState:
     return message
 
 
-def _not_finite(net: Net) -> str:
-    """Name a parameter blob that holds NaN or infinity, if there is one."""
+def find_spoilt_blob(net: Net) -> str:
+    """Return which parameter blob holds NaN or infinity, and which of them; "" if none does."""
     for param in net.params:
         if not bool(torch.isfinite(param.tensor).all()):
-            return f"blob {param.index} of layer '{param.layer}'"
+            word = "nan" if bool(torch.isnan(param.tensor).any()) else "inf"
+            return f"blob {param.index} of layer '{param.layer}' holds {word}"
     return ""
 
 

@@ -14,6 +14,7 @@ from scratchdet_caffe.engine import solver as engine
 from scratchdet_caffe.engine.diagnosis import Culprit, find_culprit
 from scratchdet_caffe.engine.layers.data import Source
 from scratchdet_caffe.engine.ranks import current
+from scratchdet_caffe.engine.snapshot import find_spoilt_blob
 from scratchdet_caffe.pycaffe import mode
 from scratchdet_caffe.pycaffe.net import Net
 
@@ -118,6 +119,14 @@ class Solver:
     def find_culprit(self) -> Culprit | None:
         """Return the first blob of the last iteration that is not finite, if a replay has one."""
         return find_culprit(self._solver)
+
+    def find_spoilt_blob(self) -> str:
+        """Return which parameter blob holds NaN or infinity; "" if none does.
+
+        What ``net.params[...].data`` say too, but a look at those lays the weights out anew, and
+        what is computed with them then differs in rounding from a run that nobody looked at.
+        """
+        return find_spoilt_blob(self._solver.net)
 
     def share_weights(self, net: Net) -> None:
         """Let ``net`` use the parameters of the train net, by layer name."""

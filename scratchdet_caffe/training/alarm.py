@@ -49,7 +49,7 @@ class Alarm(Observer):
         value = run.loss if what == "loss" else _norm(run)
         if math.isfinite(value):
             self._in_a_row = 0
-            if _due(run) and (blob := find_spoilt_blob(run.solver.net)):
+            if _due(run) and (blob := find_spoilt_blob(run.solver)):
                 raise Diverged(_lost(run, blob))
             return
         shown = f"Iteration {run.iteration}, {what} = {glog.number(value)}"
@@ -84,7 +84,7 @@ class Alarm(Observer):
 
     def at_end(self, run: Run) -> None:
         """Look at what the last update left."""
-        if run.status == 0 and (blob := find_spoilt_blob(run.solver.net)):
+        if run.status == 0 and (blob := find_spoilt_blob(run.solver)):
             say(_lost(run, blob))
             run.status = EXIT_DIVERGED
 

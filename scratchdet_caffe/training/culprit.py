@@ -56,9 +56,11 @@ def _is_given(net: Any, name: str) -> bool:
     return layer.type == "Python" or not net.bottom_names[name]
 
 
-def find_spoilt_blob(net: Any) -> str:
+def find_spoilt_blob(solver: Any) -> str:
     """Name the first parameter blob, BatchNorm's sums among them, that is not finite; else ""."""
-    for layer, blobs in net.params.items():
+    if hasattr(solver, "find_spoilt_blob"):
+        return str(solver.find_spoilt_blob())
+    for layer, blobs in solver.net.params.items():
         for i, blob in enumerate(blobs):
             if word := _odd(blob.data):
                 return f"blob {i} of layer '{layer}' holds {word}"
