@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
 
         print(dry_run(session, args.tflops))
         return 0
-    return _run(session)
+    return _run(session, args.as_is)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -91,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
         help="render every cell's prototxts, say what it would cost, train nothing",
     )
     parser.add_argument(
+        "--as-is",
+        action="store_true",
+        help="write the table of the cells that have ended, run none",
+    )
+    parser.add_argument(
         "--tflops", type=float, metavar="X", help="speed that --dry-run assumes, 1e12 FLOPs/s"
     )
     return parser
@@ -134,7 +139,7 @@ def _session(args: argparse.Namespace) -> Session:
     return Session(wish, Datasets(args.out, wish.table.datasets, args.data), jobs, threads)
 
 
-def _run(session: Session) -> int:
+def _run(session: Session, as_is: bool) -> int:
     from scratchdet_caffe.report.samples import some_pictures
     from scratchdet_caffe.report.study_page import write_study
     from scratchdet_caffe.report.study_text import as_text, write_texts
@@ -142,7 +147,7 @@ def _run(session: Session) -> int:
 
     folder = session.wish.folder
     try:
-        table, failed = session.run()
+        table, failed = (session.as_it_is(), []) if as_is else session.run()
     except Stopped:
         number = session.processes.stopped or signal.SIGTERM
         print(

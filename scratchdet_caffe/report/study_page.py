@@ -11,12 +11,12 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from scratchdet_caffe.errors import UserError
-from scratchdet_caffe.files import read_text, write_text
+from scratchdet_caffe.files import read_text, write_text, written_aside
 from scratchdet_caffe.metrics import AREA, score
 from scratchdet_caffe.report import study_text as text
 from scratchdet_caffe.report.card import model_card
 from scratchdet_caffe.report.colours import class_colour
-from scratchdet_caffe.report.curves import as_data_uri, precision_recall
+from scratchdet_caffe.report.curves import as_data_uri, picture, precision_recall
 from scratchdet_caffe.report.gradients import (
     WINDOW,
     gradient_figure,
@@ -41,7 +41,7 @@ Pictures = Callable[[JobFolder, int], Sequence[Picture]]
 
 
 def write_study(folder: Path, table: Json, pictures: Pictures) -> None:
-    """Write ``table.html``, and report and card of every cell that is done.
+    """Write ``table.html``, its figures as PNG, and report and card of every cell that is done.
 
     Args:
         folder: Of the study, with the cells below.
@@ -52,7 +52,13 @@ def write_study(folder: Path, table: Json, pictures: Pictures) -> None:
         for cell in row["cells"]:
             if cell["state"] == "done":
                 _write_cell(folder, table, row, cell)
-    write_text(folder / "table.html", study_page(folder, table, pictures))
+    best = _best(table)
+    job = read_job(folder / best["job"]) if best else None
+    figures = _figures(folder, table, job)
+    write_text(folder / "table.html", _page(table, figures, best, job, pictures))
+    for name, figure in figures.items():
+        with written_aside(folder / "figures" / f"{name}.png") as stream:
+            stream.write(picture(figure, "png"))
 
 
 def _write_cell(folder: Path, table: Json, row: Json, cell: Json) -> None:
@@ -72,11 +78,13 @@ def _write_cell(folder: Path, table: Json, row: Json, cell: Json) -> None:
     write_text(card, model_card(job, about))
 
 
-def study_page(folder: Path, table: Json, pictures: Pictures) -> str:
-    """Return the page."""
-    best = _best(table)
-    job = read_job(folder / best["job"]) if best else None
-    figures = _figures(folder, table, job)
+def _page(
+    table: Json,
+    figures: dict[str, Figure],
+    best: Json | None,
+    job: JobFolder | None,
+    pictures: Pictures,
+) -> str:
     drawings = []
     if job and job.results:
         drawings = [

@@ -33,7 +33,7 @@ def collect(wish: Wish, cells: Sequence[Cell]) -> dict[str, Any]:
     for row in table.rows:
         own = [(cell, record) for cell, record in records if cell.row.name == row.name]
         rows.append(_row(wish, row, own))
-    values = {row["name"]: _by_measure(row) for row in rows}
+    values = {row["name"]: values_of(row) for row in rows}
     first = next(iter(table.measures))
     claims = [judge(claim, values, first) for claim in table.claims if wish.scale == "mini"]
     spent = [record for _, record in records]
@@ -121,8 +121,8 @@ def _spread(word: str, ended: list[tuple[Cell, Record]]) -> dict[str, Any]:
     }
 
 
-def _by_measure(row: dict[str, Any]) -> dict[str, dict[int, float]]:
-    """By measure and seed, -inf where the training diverged."""
+def values_of(row: dict[str, Any]) -> dict[str, dict[int, float]]:
+    """Return the numbers of a row of the table by measure and seed, -inf where it diverged."""
     lost = {cell["seed"]: -math.inf for cell in row["cells"] if cell["state"] == DIVERGED}
     return {
         word: {**{s: v for s, v in own["seeds"].items() if v is not None}, **lost}

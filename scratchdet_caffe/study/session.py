@@ -116,6 +116,22 @@ class Session:
         ]
         return table, failed
 
+    def as_it_is(self) -> dict[str, Any]:
+        """Write the table of the cells that have ended, also beside a run that goes on.
+
+        Returns:
+            What ``table.json`` holds.
+
+        Raises:
+            UserError: The data is not there, so nothing has been run.
+        """
+        if missing := self.datasets.missing(self.words()):
+            folder = self.datasets.folder(missing[0])
+            raise UserError(f"{folder} is not there: nothing of this study has been run")
+        table = collect(self.wish, self.cells())
+        write_table(self.wish.folder, table)
+        return table
+
     def _pretrain(self, cells: Sequence[Cell]) -> None:
         """Train the backbones that nobody brought.
 

@@ -215,6 +215,8 @@ def test_the_page_carries_everything_and_links_lead_somewhere(study: tuple[Path,
     page = (folder / "runs/tiny-mini/table.html").read_text()
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
     assert page.count('src="data:image/svg+xml;base64,') >= 5
+    drawn = {path.name for path in (folder / "runs/tiny-mini/figures").iterdir()}
+    assert {"result.png", "loss.png", "gradients.png", "landscape.png"} <= drawn
     links = set(re.findall(r'href="([^":#]+)"', page))
     assert len(links) > 15
     for link in links:
@@ -225,6 +227,17 @@ def test_other_settings_in_the_same_folder_are_refused(study: tuple[Path, str]) 
     folder, _ = study
     said = run(folder, *WORDS, "--rows", "both", "--set", "solver.momentum=0.5", status=2)
     assert "made with other settings" in said and "recipe.solver.momentum: 0.9 there" in said
+
+
+def test_the_table_is_written_as_it_is(study: tuple[Path, str]) -> None:
+    folder, _ = study
+    run(folder, *WORDS, "--seeds", 1, 5, "--as-is")
+    table = json.loads((folder / "runs/tiny-mini/table.json").read_text())
+    states = {cell["seed"]: cell["state"] for row in table["rows"] for cell in row["cells"]}
+    assert states[1] in ("done", "diverged") and states[5] == "not run"
+    assert not list((folder / "runs/tiny-mini").rglob("*_seed5"))
+    said = run(folder, *WORDS, "--as-is", "--out", "nowhere", status=2)
+    assert "nothing of this study has been run" in said and not (folder / "nowhere").exists()
 
 
 def test_a_failed_cell_is_told_and_tried_again(study: tuple[Path, str]) -> None:
