@@ -27,6 +27,8 @@ if [ -z "${BASE_IMAGE:-}" ]; then
     say "a base image of Debian 12"
     debootstrap --variant=minbase bookworm "$work/root" >"$work/debootstrap.log" 2>&1 ||
         { tail "$work/debootstrap.log" >&2; exit 1; }
+    # As in Debian's own images: what is unpacked here need not survive a power cut.
+    echo force-unsafe-io >"$work/root/etc/dpkg/dpkg.cfg.d/unsafe-io"
     container=$(buildah from scratch)
     made+=("$container")
     buildah add --quiet "$container" "$work/root" / >/dev/null
