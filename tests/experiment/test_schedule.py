@@ -102,9 +102,10 @@ def test_weights_are_the_recipes_or_those_asked_for() -> None:
     assert weights("paper-finetune", "root_resnet34").startswith(
         "models/root_resnet34/coco/paper_300"
     )
+    for recipe in ("ssd", "refinedet"):  # not from ImageNet, as the recipe itself
+        folder = f"models/resnet101/coco/{recipe}_320/"
+        assert weights(f"{recipe}-finetune", "resnet101", size=320).startswith(folder)
     with pytest.raises(UserError, match="goes on from trained weights: give --weights FILE"):
-        weights("refinedet-finetune", "root_resnet34")
-    with pytest.raises(UserError, match="goes on from trained weights"):
         weights("paper-finetune", "root_resnet34", weights="none")
 
 
