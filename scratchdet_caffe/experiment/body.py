@@ -56,7 +56,8 @@ class Block:
         preactivation: BatchNorm and ReLU before convolutions, as in ResNet-V2: the sum itself
             stays as it is, and what is normalised and rectified is a blob of its own. If not,
             BatchNorm is behind each convolution and the sum is rectified in place.
-        read: Whether anything reads the sum; one that nothing reads is not rendered.
+        read: Whether anything reads the sum; one that nothing reads is not rendered, and neither
+            is its shortcut.
     """
 
     convs: tuple[Conv, ...]

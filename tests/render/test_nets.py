@@ -87,6 +87,15 @@ def test_what_makes_sense_is_rendered(
         assert found <= ({"lr-without-bn"} if bn in ("head", "none") else set())
 
 
+@pytest.mark.parametrize("preactivation", ["true", "false"])
+@pytest.mark.parametrize("arch", ["root_resnet34", "resnet101"])
+def test_behind_the_last_tap_of_a_branch_nothing_is_rendered(arch: str, preactivation: str) -> None:
+    settings = ["pyramid.taps=branch", f"backbone.preactivation={preactivation}"]
+    net = net_of(plan(arch, "voc0712", "refinedet", settings=settings))
+    read = {bottom for layer in net.layer for bottom in layer.bottom}
+    assert {top for layer in net.layer for top in layer.top} - read == {"detection_out"}
+
+
 def test_bn_off_gives_convolutions_a_bias_and_no_batch_norm() -> None:
     net = net_of(plan("root_resnet18", "voc0712", "paper", bn="none"))
     assert not layers_of(net, "BatchNorm")
