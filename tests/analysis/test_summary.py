@@ -21,7 +21,7 @@ from scratchdet_caffe.engine import load
 ROOT = Path(__file__).parents[2]
 RELEASE = ROOT / "models/root_resnet34/voc0712/release-caffe_300/deploy.prototxt"
 
-#: Five nets of the zoo and two of the goldens: fire modules, depthwise convolutions, inner
+#: Four nets of the zoo and two of the goldens: fire modules, depthwise convolutions, inner
 #: products and groups, a detector of each kind, a deconvolution.
 COUNTED = [
     "zoo/prototxt/forresti+SqueezeNet/SqueezeNet_v1.1/deploy.prototxt",
