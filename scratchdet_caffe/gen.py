@@ -8,7 +8,7 @@ from scratchdet_caffe.analysis.options import add_options, run_tool
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.caffeproto import parse_text
 from scratchdet_caffe.cli import Parser, run, text_table
-from scratchdet_caffe.engine.rates import check_policy
+from scratchdet_caffe.engine.rates import check_policy, check_type
 from scratchdet_caffe.engine.shapes import infer
 from scratchdet_caffe.errors import UserError
 from scratchdet_caffe.experiment import ARCHS, DATASETS, HEADS, PUBLISHED, Job, plan
@@ -146,10 +146,12 @@ def _report(job: Job) -> str:
     """
     files = job_files(job)
     solver = f"{job.folder}/solver.prototxt"
-    check_policy(parse_text(files["solver.prototxt"], pb.SolverParameter, solver))
-    for name in ("train.prototxt", "test.prototxt", "deploy.prototxt"):
-        net = parse_text(files[name], pb.NetParameter, f"{job.folder}/{name}")
-    shapes = infer(net, pb.TEST)
+    param = parse_text(files["solver.prototxt"], pb.SolverParameter, solver)
+    check_type(param)
+    check_policy(param)
+    for name, phase in (("train", pb.TRAIN), ("test", pb.TEST), ("deploy", pb.TEST)):
+        path = f"{name}.prototxt"
+        shapes = infer(parse_text(files[path], pb.NetParameter, f"{job.folder}/{path}"), phase)
     rows = []
     for source in job.sources:
         height, width = shapes.blobs[source.blob][2:]
@@ -159,13 +161,13 @@ def _report(job: Job) -> str:
         rows.append((source.blob, f"{height}x{width}", *sizes, ratios, source.priors))
     head = ("source", "map", "step", "min size", "max size", "aspect ratios", "priors")
     priors = shapes.blobs[job.head.priors][2] // 4
-    size = job.recipe.size
+    size, classes = job.recipe.size, len(job.dataset.classes) - 1
     return "\n".join(
         [
             text_table(head, rows),
             "",
             f"{job.arch.name}, {job.head.name} head, {size}x{size}, "
-            f"{len(job.dataset.classes) - 1} classes: {priors:,} priors, "
+            f"{classes} class{'es' * (classes != 1)}: {priors:,} priors, "
             f"{shapes.parameters:,} parameters, {shapes.flops / 1e9:.2f} GFLOPs "
             "(two per multiply-add)",
             _batch(job),

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.errors import UserError, nearest
-
-_TYPES = ("constant", "uniform", "gaussian", "positive_unitball", "xavier", "msra", "bilinear")
+from scratchdet_caffe.engine.shapes.fillers import check_filler
+from scratchdet_caffe.errors import UserError
 
 
 def fill(blob: Tensor, filler: pb.FillerParameter, generator: torch.Generator) -> None:
@@ -19,7 +18,7 @@ def fill(blob: Tensor, filler: pb.FillerParameter, generator: torch.Generator) -
     Raises:
         UserError: The filler type is unknown or does not fit the blob.
     """
-    _check(filler)
+    check_filler(filler)
     if not blob.numel():
         return
     if filler.type == "constant":
@@ -43,18 +42,6 @@ def fill(blob: Tensor, filler: pb.FillerParameter, generator: torch.Generator) -
         blob.normal_(0, math.sqrt(2.0 / _fan(blob, filler)), generator=generator)
     elif filler.type == "bilinear":
         blob.copy_(_bilinear(blob))
-
-
-def _check(filler: pb.FillerParameter) -> None:
-    if filler.type not in _TYPES:
-        raise UserError(f"unknown filler type '{filler.type}'{nearest(filler.type, _TYPES)}")
-    for name in ("value", "min", "max", "mean", "std"):
-        if not math.isfinite(getattr(filler, name)):
-            raise UserError(f"the filler's {name} must be a number, not {getattr(filler, name)}")
-    if filler.type == "uniform" and filler.min > filler.max:
-        raise UserError(f"the filler's min {filler.min:g} is above its max {filler.max:g}")
-    if filler.type == "gaussian" and filler.std < 0:
-        raise UserError(f"the filler's std must not be negative, but is {filler.std:g}")
 
 
 def _first(blob: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""Learning rate policies, as Caffe's solver computes them."""
+"""Learning rate policies, as Caffe's solver computes them, and what a solver may be."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ LOG = logging.getLogger("caffe")
 
 POLICIES = ("fixed", "step", "exp", "inv", "multistep", "poly", "sigmoid", "plateau")
 
+SOLVERS = ("SGD", "Nesterov", "AdaGrad", "RMSProp", "AdaDelta", "Adam")
+
 _NEEDS = {
     "step": ("gamma", "stepsize"),
     "exp": ("gamma",),
@@ -24,6 +26,12 @@ _NEEDS = {
     "sigmoid": ("gamma", "stepsize"),
     "plateau": ("gamma",),
 }
+
+
+def check_type(solver: pb.SolverParameter) -> None:
+    """Raise a `UserError` unless the solver's type is one of `SOLVERS`."""
+    if solver.type not in SOLVERS:
+        raise UserError(f"solver: unknown type '{solver.type}'{nearest(solver.type, SOLVERS)}")
 
 
 def check_policy(solver: pb.SolverParameter) -> None:

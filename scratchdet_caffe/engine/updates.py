@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
-from scratchdet_caffe.errors import UserError, nearest
+from scratchdet_caffe.engine.rates import check_type
 
 Tensors = list[Tensor]
 #: (parameters, gradients, history, learning rate of each, solver, iteration)
@@ -131,6 +131,5 @@ def update_rule(solver: pb.SolverParameter) -> tuple[Rule, int]:
     Raises:
         UserError: The type is unknown.
     """
-    if solver.type not in _RULES:
-        raise UserError(f"solver: unknown type '{solver.type}'{nearest(solver.type, _RULES)}")
+    check_type(solver)
     return _RULES[solver.type]

@@ -181,6 +181,11 @@ def _check(recipe: Recipe) -> None:
     for field, number in vars(solver).items():
         if isinstance(number, float) and not math.isfinite(number):
             raise UserError(f"solver.{field} is {number}, but must be a finite number")
+        if isinstance(number, (int, float)) and number < 0 and field != "random_seed":
+            raise UserError(f"solver.{field} is {number}, but must be 0 or more")
+    means = len(recipe.data.mean_value)
+    if means not in (0, 1, 3):
+        raise UserError(f"data.mean_value has {means} values, but takes 3 (blue, green, red) or 1")
 
 
 def rescaled(recipe: Recipe, max_iter: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from scratchdet_caffe.analysis.lint.data import test_images
 from scratchdet_caffe.analysis.lint.rules import ERROR, NOTE, WARNING, Hit, job_rule
 from scratchdet_caffe.analysis.lint.subject import Job
-from scratchdet_caffe.engine.rates import check_policy
+from scratchdet_caffe.engine.rates import check_policy, check_type
 from scratchdet_caffe.errors import UserError
 
 _AP_VERSIONS = ("11point", "MaxIntegral", "Integral")
@@ -38,6 +38,21 @@ def net_absent(job: Job) -> Iterator[Hit]:
     """A net that the solver names and that is not there."""
     for path in job.absent:
         yield Hit(f"'{path}' is not there")
+
+
+@job_rule(
+    "solver-type",
+    ERROR,
+    why="the solver stops",
+    do="take one of Caffe's: SGD, Nesterov, AdaGrad, RMSProp, AdaDelta, Adam",
+    known="Caffe's solver_factory.hpp",
+)
+def solver_type(job: Job) -> Iterator[Hit]:
+    """A type of solver that Caffe does not have."""
+    try:
+        check_type(job.param)
+    except UserError as error:
+        yield Hit(str(error).removeprefix("solver: "))
 
 
 @job_rule(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from scratchdet_caffe.caffeproto import caffe_pb2 as pb
 from scratchdet_caffe.engine.errors import LayerError
-from scratchdet_caffe.errors import nearest
+from scratchdet_caffe.engine.shapes.fillers import check_filler
+from scratchdet_caffe.errors import UserError, nearest
 
 __all__ = [
     "LayerError",
@@ -79,7 +80,8 @@ def spec_of(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
     """Return the `Spec` of ``layer`` on bottoms of these shapes.
 
     Raises:
-        LayerError: Unknown type, wrong number of bottoms or tops, impossible parameters.
+        LayerError: Unknown type, wrong number of bottoms or tops, impossible parameters or
+            fillers.
     """
     if layer.type not in _RULES:
         raise LayerError(layer, f"unknown layer type{nearest(layer.type, _RULES)}")
@@ -92,6 +94,11 @@ def spec_of(layer: pb.LayerParameter, bottoms: Sequence[Shape]) -> Spec:
             math.prod(shape) <= _MOST_VALUES,
             f"a blob of shape {shape} would hold more than {_MOST_VALUES} values",
         )
+    for filler in filter(None, spec.fillers):
+        try:
+            check_filler(filler)
+        except UserError as error:
+            raise LayerError(layer, str(error)) from None
     return spec
 
 

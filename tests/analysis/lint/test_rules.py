@@ -171,6 +171,7 @@ CASES: list[tuple[str, Fault]] = [
     ("random-test-data", ("test/data/transform_param.mirror", True)),
     ("test-batch", ("test/data/data_param.batch_size", 6)),
     ("solver-nets", ("solver/test_iter", None)),
+    ("solver-type", ("solver/type", "adam")),
     ("lr-policy", ("solver/lr_policy", "polly")),
     ("stepvalue", ("solver/stepvalue", [100, 400])),
     ("trains-nothing", scores_only),
