@@ -291,8 +291,15 @@ def test_shapes_are_sound_seeded_and_of_every_class(tmp_path: Path) -> None:
     assert 0 < sum(thing.difficult for thing in objects) < 0.3 * len(objects)
 
 
-@pytest.mark.parametrize("options", [["--train", "0"], ["--size", "8"], ["--size", "20000000"]])
-def test_impossible_shapes_are_a_sentence(options: list[str], tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="at least one picture"):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--train", "0"], "at least one picture in each set"),
+        (["--size", "8"], "pictures of 32 to 4096 pixels, not 8"),
+        (["--size", "20000000"], "pictures of 32 to 4096 pixels, not 20000000"),
+    ],
+)
+def test_impossible_shapes_are_a_sentence(options: list[str], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
         main(["shapes", "--out", str(tmp_path / "x"), *options])
     assert not (tmp_path / "x").exists()

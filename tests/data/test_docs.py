@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from scratchdet_caffe.data import Database
-from scratchdet_caffe.data.shapes import write_shapes
+from scratchdet_caffe.data.shapes import Drawing, write_shapes
 from scratchdet_caffe.prepare import main
 
 DOCS = (Path(__file__).parents[2] / "docs/data.md").read_text()
@@ -46,7 +46,7 @@ def write_coco(root: Path, pictures: list[Path]) -> None:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with ``my_set``, ``VOCdevkit`` and ``coco``."""
     monkeypatch.chdir(tmp_path)
-    write_shapes(tmp_path / "my_set", 30, 6, 48, 0)
+    write_shapes(tmp_path / "my_set", 30, 6, Drawing(48, 0))
     for year in ("VOC2007", "VOC2012"):
         shutil.copytree("my_set", f"VOCdevkit/{year}")
     write_coco(tmp_path / "coco", sorted((tmp_path / "my_set/JPEGImages").iterdir()))
