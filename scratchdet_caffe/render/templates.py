@@ -33,7 +33,8 @@ def render(name: str, **values: Any) -> str:
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template_folder()),
+        # Those of the classifiers that a study trains first lie here: they are no detectors.
+        loader=jinja2.FileSystemLoader([template_folder(), Path(__file__).parent]),
         undefined=jinja2.StrictUndefined,  # a misspelt name is an error, not an empty field
         finalize=_literal,
         trim_blocks=True,

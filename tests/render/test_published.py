@@ -16,6 +16,7 @@ from scratchdet_caffe.caffeproto import read_net
 from scratchdet_caffe.engine import load
 from scratchdet_caffe.engine.shapes import infer
 from scratchdet_caffe.experiment import PUBLISHED
+from scratchdet_caffe.render.templates import template_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTED = {
@@ -77,3 +78,10 @@ def test_the_index_says_the_words_that_make_each_job() -> None:
         job = entry.job()
         assert f"`{' '.join(job.options)}`" in index
         assert f"({Path(job.folder).relative_to('models').as_posix()})" in index
+
+
+def test_templates_stay_short_enough_to_be_read_whole() -> None:
+    lines = [
+        line for path in template_folder().rglob("*.j2") for line in path.read_text().splitlines()
+    ]
+    assert 300 < len(lines) < 600
