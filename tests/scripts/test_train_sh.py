@@ -197,14 +197,16 @@ def test_for_real_from_nothing_to_a_report_and_on_after_a_stop(tmp_path: Path) -
         "--set", "solver.max_iter=300", "--set", "solver.test_interval=300",
     ]  # fmt: skip
     env = {**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
-    first = subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True)
-    assert first.stderr is not None
-    for line in first.stderr:
-        if "Iteration 20, loss" in line:
-            first.send_signal(signal.SIGTERM)
-            break
-    first.stderr.read()
-    assert first.wait() == 128 + signal.SIGTERM
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stderr is not None
+        for line in first.stderr:
+            if "Iteration 20, loss" in line:
+                first.send_signal(signal.SIGTERM)
+                break
+        first.stderr.read()
+        assert first.wait() == 128 + signal.SIGTERM
     job = tmp_path / "runs" / "root_resnet18" / "shapes" / "mini_48"
     assert len(list(job.glob("*.solverstate"))) == 1
     subprocess.run(command, cwd=tmp_path, env=env, check=True)
