@@ -26,6 +26,17 @@ class Parser(argparse.ArgumentParser):
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
+    def add_settings(self, what: str) -> None:
+        """Add ``--set TABLE.FIELD=VALUE``, a list in ``settings``; ``what`` is its help."""
+        self.add_argument(
+            "--set",
+            dest="settings",
+            metavar="TABLE.FIELD=VALUE",
+            action="append",
+            default=[],
+            help=what,
+        )
+
 
 def run(name: str, main: Callable[[list[str]], int | None]) -> NoReturn:
     """Call ``main(argv)`` and exit: 0 or its status, 2 after a user's mistake, 130 after ^C.

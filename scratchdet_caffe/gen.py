@@ -89,13 +89,8 @@ def _parser() -> argparse.ArgumentParser:
         "--batch", type=int, help="training images at once on each GPU; iter_size makes up the rest"
     )
     parser.add_argument("--gpus", help="GPUs to train on, e.g. 0,1, or none (default: recipe's)")
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        metavar="TABLE.FIELD=VALUE",
-        action="append",
-        default=[],
-        help="override any field of the recipe, e.g. solver.base_lr=0.01; may be repeated",
+    parser.add_settings(
+        "override any field of the recipe, e.g. solver.base_lr=0.01; may be repeated"
     )
     parser.add_argument("--job", help="name of the job's folder (default: <recipe>_<size>)")
     parser.add_argument("--out", default="models", help="folder over all jobs (default: models)")

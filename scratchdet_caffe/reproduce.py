@@ -77,14 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         "--max-iter", type=int, help="iterations, with the schedule shortened alike"
     )
     parser.add_argument("--batch", type=int, help="pictures at once; the passes follow")
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        metavar="TABLE.FIELD=VALUE",
-        action="append",
-        default=[],
-        help="override any field of the recipes; the result says so and gets no verdict",
-    )
+    parser.add_settings("override any field of the recipes; the result says so and gets no verdict")
     parser.add_argument(
         "--dry-run",
         action="store_true",

@@ -114,7 +114,10 @@ def _due(run: Run) -> bool:
 
 
 def _lost(run: Run, blob: str) -> str:
-    """BatchNorm's sums can be lost while the loss, which needs only the batch's, is finite."""
+    """Log that ``blob`` is lost, and return the sentence for the user.
+
+    BatchNorm's sums can be lost while the loss, which needs only the batch's, is finite.
+    """
     LOG.error(f"Iteration {run.iteration}, {blob}: diverged")
     return (
         f"{blob} at iteration {run.iteration}: the run diverged, though its loss is "
