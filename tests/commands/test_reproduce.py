@@ -336,9 +336,9 @@ def test_table1_at_full_scale_needs_only_the_data(tmp_path: Path, shared: Path) 
         "--set", "backbone.width=0.125", "--set", "solver.iter_size=1", "--jobs", 2, "--threads", 1,
     )  # fmt: skip
     run(tmp_path, *words, "--rows", "scratch-*")
-    # Weights of any backbone will do to show that they are loaded.
+    # Weights of a net with the same head will do to show that they are loaded.
     below = tmp_path / "runs/table1-full/vgg16/voc0712"
-    (plain,) = (below / "scratch-none-low_seed1").glob("*_iter_2.caffemodel")
+    (plain,) = (below / "scratch-head-low_seed1").glob("*_iter_2.caffemodel")
     (normal,) = (below / "scratch-both-low_seed1").glob("*_iter_2.caffemodel")
     given = ("--pretrained", f"vgg16={plain}", "--pretrained", f"vgg16-bn={normal}")
     run(tmp_path, *words, *given)
