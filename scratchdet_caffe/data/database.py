@@ -30,37 +30,49 @@ class _Environment:
     """An LMDB opened read-only. LMDB forbids opening one file twice in a process, so the
     databases of a process share theirs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, inode: _Inode) -> None:
         self.lmdb = lmdb.open(
             str(folder), readonly=True, lock=False, create=False, max_readers=1, readahead=True
         )
+        _handles[inode] = self.lmdb
+        weakref.finalize(self, _close, inode, self.lmdb)
         with self.lmdb.begin() as transaction:
             self.keys = [bytes(key) for key in transaction.cursor().iternext(values=False)]
-        weakref.finalize(self, self.lmdb.close)
 
     @classmethod
     def shared(cls, folder: Path) -> _Environment:
         status = (folder / "data.mdb").stat()
-        key = (status.st_dev, status.st_ino)
+        inode = (status.st_dev, status.st_ino)
         with _lock:
-            environment = _environments.get(key)
+            environment = _environments.get(inode)
             if environment is None:
-                environment = _environments[key] = cls(folder)
+                # The last one's finalizer may have yet to run, in the thread that let go of it.
+                if (abandoned := _handles.pop(inode, None)) is not None:
+                    abandoned.close()
+                environment = _environments[inode] = cls(folder, inode)
             return environment
 
 
-_environments: weakref.WeakValueDictionary[tuple[int, int], _Environment] = (
-    weakref.WeakValueDictionary()
-)
-_lock = threading.Lock()
+_Inode = tuple[int, int]  # device and number
+_environments: weakref.WeakValueDictionary[_Inode, _Environment] = weakref.WeakValueDictionary()
+_handles: dict[_Inode, lmdb.Environment] = {}  # what is open, whoever still holds it
+_lock = threading.RLock()  # the garbage collector may run a finalizer inside of it
+
+
+def _close(inode: _Inode, handle: lmdb.Environment) -> None:
+    with _lock:
+        handle.close()
+        if _handles.get(inode) is handle:
+            del _handles[inode]
 
 
 def _after_fork() -> None:
     # LMDB forbids a child to use its parent's environments: close them, and open anew when asked.
     global _lock
-    _lock = threading.Lock()
-    for environment in list(_environments.values()):
-        environment.lmdb.close()
+    _lock = threading.RLock()
+    for handle in list(_handles.values()):
+        handle.close()
+    _handles.clear()
     _environments.clear()
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,18 @@ def test_threads_share_a_database(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(lambda i: (database, again)[i % 2].record(i), range(200)))
     assert found == [made for _, made in records(200)]
+
+
+def test_a_thread_may_let_go_of_a_database_while_another_opens_it(tmp_path: Path) -> None:
+    write_database(tmp_path / "db", records(3))
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: Database(tmp_path / "db").key(2), range(2000)))
+    finally:
+        sys.setswitchinterval(usual)
+    assert set(found) == {records(3)[2][0]}
 
 
 def _in_child(database: Database, queue: Any) -> None:
