@@ -106,9 +106,12 @@ def read_bytes(path: str | os.PathLike[str], what: str = "file") -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], what: str = "file") -> str:
-    """Return the UTF-8 text of ``path``; ``what`` names its role in the error sentence."""
+    """Return the UTF-8 text of ``path``, without the mark that some editors put before it.
+
+    ``what`` names its role in the error sentence.
+    """
     try:
-        return read_bytes(path, what).decode("utf-8")
+        return read_bytes(path, what).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"{path}: not UTF-8 text (byte {error.start}), so this is no {what}"

@@ -130,7 +130,13 @@ class Net(nn.Module):
 
         Returns:
             The output blobs, those of ``keep``, and every blob with a loss weight, by name.
+
+        Raises:
+            TypeError: ``inputs`` is a tensor, of nobody knows which blob.
         """
+        if isinstance(inputs, Tensor):
+            names = ", ".join(f"{name}=..." for name in self.inputs)
+            raise TypeError(f"a net takes its inputs by name, net({names}), not a tensor alone")
         wanted = {self.graph.last[blob] for blob in (*self.graph.outputs, *keep)}
         given = {**(inputs or {}), **blobs}
         values = self.run(given, wanted | {value for value, _ in self.loss_terms})

@@ -48,6 +48,11 @@ def test_an_error_names_place_word_and_nearest_name(text: str, sentence: str) ->
     assert str(caught.value).startswith(sentence)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "net.prototxt").write_text('name: "marked"', encoding="utf-8-sig")
+    assert read_prototxt(tmp_path / "net.prototxt", pb.NetParameter).name == "marked"
+
+
 def test_a_missing_or_binary_file_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none.prototxt: cannot read this prototxt"):
         read_prototxt(tmp_path / "none.prototxt", pb.NetParameter)

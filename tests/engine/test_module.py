@@ -78,6 +78,11 @@ def test_a_missing_input_is_named() -> None:
         twins()(data=torch.zeros(2, 3))
 
 
+def test_a_tensor_alone_is_told_how_to_be_named() -> None:
+    with pytest.raises(TypeError, match=re.escape("net(data=..., label=...)")):
+        twins()(torch.zeros(2, 3))
+
+
 def test_outputs_leave_out_what_they_do_not_need() -> None:
     net = twins(inputs={"data": (2, 3)}, outputs=["left", "sum"])
     names = [layer.param.name for layer in net.layers]
