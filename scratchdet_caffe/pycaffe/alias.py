@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 import scratchdet_caffe.pycaffe as caffe
@@ -33,8 +34,24 @@ _MODULES = {
 }
 
 
+class _Checkouts:
+    """Finds what the ``python/caffe`` folder of a user's Caffe adds to the module.
+
+    SSD-Caffe keeps its net builders there, as ``caffe.model_libs``.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        package, _, module = name.partition(".")
+        if package != "caffe" or not module or "." in module:
+            return None
+        return PathFinder.find_spec(name, [os.path.join(folder, "caffe") for folder in sys.path])
+
+
 def install() -> None:
     """Alias the module as ``caffe``, with its submodules, here and for child processes.
+
+    Other modules of that package are found in any ``caffe`` folder of ``sys.path``.
 
     Raises:
         UserError: Another ``caffe`` has been imported already.
@@ -47,6 +64,8 @@ def install() -> None:
             "import scratchdet_caffe.pycaffe.install before it"
         )
     sys.modules.update(_MODULES)
+    if _Checkouts not in sys.meta_path:
+        sys.meta_path.append(_Checkouts)
     if SHIM not in sys.path:  # which processes that multiprocessing starts get as it is
         sys.path.insert(1, SHIM)
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]

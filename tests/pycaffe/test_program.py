@@ -51,20 +51,53 @@ if __name__ == "__main__":
 """
 
 
+def run_program(*argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scratchdet_caffe.pycaffe", *argv],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(scratchdet_caffe.__file__).parents[1])},
+        check=False,
+    )
+
+
 def test_a_program_and_its_children_find_caffe() -> None:
     Path("sub").mkdir()
     Path("sub/program.py").write_text(PROGRAM)
     Path("sub/helper.py").write_text("answer = 42\n")
-    root = str(Path(scratchdet_caffe.__file__).parents[1])
-    done = subprocess.run(
-        [sys.executable, "-m", "scratchdet_caffe.pycaffe", "sub/program.py", "--flag", "x"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": root},
-        check=False,
-    )
+    done = run_program("sub/program.py", "--flag", "x")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["(1, 3) 42", *["scratchdet_caffe.pycaffe 1"] * 2]
+
+
+BUILDERS = """
+import caffe
+from caffe import layers as L
+
+def body(net):
+    net.ip = L.InnerProduct(net.data, num_output=3)
+"""
+BUILDING = """
+import sys
+sys.path.insert(0, "checkout/python")
+import caffe
+from caffe.model_libs import *
+n = caffe.NetSpec()
+n.data = L.Input(shape=dict(dim=[1, 2]))
+body(n)
+print([layer.name for layer in n.to_proto().layer], caffe.io.__name__)
+"""
+
+
+def test_modules_that_a_checkout_adds_to_caffe_are_found() -> None:
+    package = Path("checkout/python/caffe")
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ImportError('libcaffe.so: cannot open')\n")
+    (package / "io.py").write_text("raise ImportError('not this one')\n")
+    (package / "model_libs.py").write_text(BUILDERS)
+    Path("ssd.py").write_text(BUILDING)
+    done = run_program("ssd.py")
+    assert done.stdout == "['data', 'ip'] scratchdet_caffe.pycaffe.io\n", done.stderr
 
 
 def test_a_module_runs_with_its_arguments(launch: Callable[..., int]) -> None:
