@@ -26,7 +26,10 @@ def set_mode_cpu() -> None:
 def set_mode_gpu() -> None:
     """Build nets on the GPU from now on."""
     if not torch.cuda.is_available():
-        raise UserError("no CUDA device is available: use set_mode_cpu(), or --device cpu")
+        raise UserError(
+            "no CUDA device is available: compute on the CPU "
+            "(set_mode_cpu(), --device cpu, or without -gpu)"
+        )
     _Mode.gpu = True
 
 
