@@ -17,10 +17,11 @@ $(STAMP): pyproject.toml
 demo: setup
 	PYTHON=$(PY) scripts/demo.sh
 
-# Two test processes on two cores: each computes with one thread.
+# Two test processes on two cores: each computes with one thread. `test` tries the same examples
+# of a property each time, so that what fails is what was changed; `test-all` looks for new ones.
 test test-all: export OMP_NUM_THREADS = 1
 test: lint
-	$(PY) -m pytest -n 2 -m 'not slow'
+	$(PY) -m pytest -n 2 -m 'not slow' --hypothesis-profile=fixed
 
 test-all: lint
 	$(PY) -m pytest -n 2

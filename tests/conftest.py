@@ -17,6 +17,7 @@ import pytest
 
 # How long an example takes says more about what else the machine does than about the code.
 hypothesis.settings.register_profile("project", deadline=None)
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
 
 # What runs in the background or under nohup ignores these, and so would all that tests start.
