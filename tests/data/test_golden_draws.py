@@ -51,7 +51,7 @@ class Draws:
             "box_height": ymax - ymin,
             "box_center_x": (xmin + xmax) / 2,
             "box_center_y": (ymin + ymax) / 2,
-            "filled_fraction": [(np.abs(picture).max(axis=0) < 4).mean()],
+            "filled_fraction": [(np.abs(picture).max(axis=0) <= 4).mean()],
         }
         for channel, letter in enumerate("bgr"):
             found[f"draw_mean_{letter}"] = [picture[channel].mean()]
